@@ -1,0 +1,204 @@
+"""Tables as parts: a folder of Parquet files, or CSV, opened and streamed a bounded part at a time."""
+
+import glob
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from ridgeline.errors import DataError
+from ridgeline.files import replacing
+
+Array = npt.NDArray[np.float64]
+PART_ROWS = 100_000
+SUFFIXES = (".csv", ".parquet")
+PARSE = pyarrow.csv.ParseOptions(newlines_in_values=True)
+
+
+class Part(NamedTuple):
+    """Some consecutive rows of a table's file."""
+
+    file: Path
+    first_row: int
+    frame: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's files and the columns that are wanted of it. Iterating reads it, part by part.
+
+    A column that a file lacks is absent from that file's parts, so that whoever checks the
+    data can say which file it is. CSV cells come as text; Parquet's come with their types.
+    """
+
+    files: tuple[Path, ...]
+    columns: tuple[str, ...]
+    part_rows: int = PART_ROWS
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        for part in self.parts():
+            yield part.frame
+
+    def parts(self) -> Iterator[Part]:
+        """Read the table, each part with the place that it comes from."""
+        for file in self.files:
+            first_row = 1
+            with _explaining(file):
+                batches = _batches(file, self.columns, self.part_rows)
+                for table in _in_parts(batches, self.part_rows):
+                    yield Part(file, first_row, table.to_pandas())
+                    first_row += len(table)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A table's rows as X and y. Iterating reads them, part by part: (m, p) and (m,) float64."""
+
+    table: Table
+    features: tuple[str, ...]
+    target: str
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        for frame in self.table:
+            yield frame[list(self.features)].to_numpy(), frame[self.target].to_numpy()
+
+
+def open_table(source: str | Path, columns: Sequence[str], part_rows: int = PART_ROWS) -> Table:
+    """Find a table's files, without reading them.
+
+    Parameters
+    ----------
+    source : str or Path
+        A CSV or Parquet file, a folder (its CSV or Parquet files, not those in folders below),
+        or a glob.
+    columns : sequence of str
+        The columns to read, in this order.
+    part_rows : int
+        How many rows a part has at the most.
+
+    Returns
+    -------
+    Table
+        Re-iterable; its files in the order of their names.
+
+    Raises
+    ------
+    DataError
+        When there are no such files, or they are neither all CSV nor all Parquet.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = [file for file in path.iterdir() if file.suffix in SUFFIXES]
+    elif path.is_file():
+        found = [path]
+    else:
+        found = [Path(name) for name in glob.glob(str(source), recursive=True)]
+    files = tuple(sorted(file for file in found if file.is_file()))
+    kinds = {file.suffix for file in files}
+    if len(kinds) != 1 or not kinds <= set(SUFFIXES):
+        what = f"holds {' and '.join(sorted(kinds))} files" if kinds else "has no files"
+        raise DataError(
+            f"{source} {what}; name a .csv or .parquet file, or a folder or glob of either kind"
+        )
+    return Table(files, tuple(columns), part_rows)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Give a function that adds rows to a new table at `folder`, as one Parquet part a call.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the table shall stand. It appears there, whole, when the block ends without an
+        exception; what stood there before stays until then.
+
+    Yields
+    ------
+    callable
+        Takes a data frame (its index is dropped): float columns are written as float64, all
+        others as text. No rows, no part.
+    """
+    with replacing(folder) as partial:
+        partial.mkdir()
+        parts = 0
+
+        def write(frame: pd.DataFrame) -> None:
+            nonlocal parts
+            if len(frame):
+                table = pa.Table.from_pandas(frame, schema=_schema(frame), preserve_index=False)
+                # pandas' own metadata would put its version into the bytes
+                table = table.replace_schema_metadata(None)
+                pyarrow.parquet.write_table(table, partial / f"part-{parts:05}.parquet")
+                parts += 1
+
+        yield write
+
+
+def _schema(frame: pd.DataFrame) -> pa.Schema:
+    def kind(name: str) -> pa.DataType:
+        return pa.float64() if pd.api.types.is_float_dtype(frame[name]) else pa.string()
+
+    return pa.schema([(name, kind(name)) for name in frame.columns])
+
+
+def column_names(file: Path) -> list[str]:
+    """Return the names of a file's columns, in its order."""
+    with _explaining(file):
+        if file.suffix == ".csv":
+            with pyarrow.csv.open_csv(file, parse_options=PARSE) as reader:
+                return list(reader.schema.names)
+        return list(pyarrow.parquet.read_schema(file).names)
+
+
+def _batches(file: Path, columns: tuple[str, ...], part_rows: int) -> Iterator[pa.RecordBatch]:
+    names = column_names(file)
+    twice = [name for name in columns if names.count(name) > 1]
+    if twice:
+        raise DataError(f"{file} has two columns called {twice[0]!r}; rename or remove one")
+    wanted = [name for name in columns if name in names]
+    if file.suffix == ".csv":
+        convert = pyarrow.csv.ConvertOptions(
+            include_columns=wanted,
+            column_types=dict.fromkeys(wanted, pa.string()),
+            strings_can_be_null=True,
+        )
+        with pyarrow.csv.open_csv(file, parse_options=PARSE, convert_options=convert) as reader:
+            yield from reader
+    else:
+        with pyarrow.parquet.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(part_rows, columns=wanted):
+                yield batch.select(wanted)
+
+
+@contextmanager
+def _explaining(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        reason = str(error).split("\n")[0]
+        raise DataError(f"{file} can't be read; mend or remove it: {reason}") from None
+
+
+def _in_parts(batches: Iterable[pa.RecordBatch], part_rows: int) -> Iterator[pa.Table]:
+    """Put batches of any size together, or cut them up, to tables of `part_rows` rows."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        while rows + len(batch) >= part_rows:
+            room = part_rows - rows
+            yield pa.Table.from_batches([*waiting, batch.slice(0, room)])
+            waiting, rows, batch = [], 0, batch.slice(room)
+        if len(batch):
+            waiting.append(batch)
+            rows += len(batch)
+    if waiting:
+        yield pa.Table.from_batches(waiting)

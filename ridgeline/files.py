@@ -1,0 +1,57 @@
+"""Files that are either whole or absent: written beside their place, then renamed into it."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write a file or a folder to; move it to `path` when all went well.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file or folder shall stand. Its parents are made; what stands there stays
+        until the new one is complete.
+
+    Yields
+    ------
+    Path
+        A hidden neighbour of `path`, in the same file system. It does not exist yet, and what
+        a killed process left there is gone. After an exception it is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    _remove(partial)
+    try:
+        yield partial
+        if partial.is_dir():
+            _remove(path)  # a folder can't be renamed over a full one
+        partial.replace(path)
+    finally:
+        _remove(partial)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write `value` as indented JSON, keys in the order given; NaN is refused."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write `frame` as CSV, without its index."""
+    with replacing(path) as partial:
+        frame.to_csv(partial, index=False, lineterminator="\n")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,144 @@
+"""Ridge regression with exact leave-one-out choice of the penalty, in two passes over the rows.
+
+The result is scikit-learn's ``RidgeCV(alphas)``, to rounding; the rows may be as many as they
+like, because only p × p matrices are held (p features).
+
+Let X and y be centred, XᵀX = V diag(s) Vᵀ, Z = XV and n the number of rows. For penalty α
+
+- the coefficients are        w(α) = V diag(1 / (s + α)) Zᵀy,
+- the leverage of row i is    hᵢ(α) = 1/n + Σⱼ zᵢⱼ² / (sⱼ + α),
+- and the error at row i of the model fitted without it is  (yᵢ - ŷᵢ) / (1 - hᵢ).
+
+The first pass sums up XᵀX and Xᵀy, the second the squared errors for all α at once.
+
+References
+----------
+R. Rifkin, R. Lippert (2007). Notes on Regularized Least Squares. MIT-CSAIL-TR-2007-025.
+T. Chan, G. Golub, R. LeVeque (1983). Algorithms for Computing the Sample Variance.
+The American Statistician 37(3), 242-247 (how centred sums of two parts are put together).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import RidgeCV
+
+from ridgeline.errors import DataError
+
+Array = npt.NDArray[np.float64]
+CHUNK_ROWS = 4096  # what the second pass works on fits a core's cache
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Number of rows, means and centred cross-products of some rows of [X y].
+
+    `mean` has shape (p + 1,), `cross` (p + 1, p + 1); y is last.
+    """
+
+    rows: int
+    mean: Array
+    cross: Array
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model, and what was seen on the way.
+
+    `errors` is the mean squared leave-one-out error for each penalty, shape (a,);
+    `target_mean` the mean of y.
+    """
+
+    model: RidgeCV
+    errors: Array
+    target_mean: float
+
+
+def fit(parts: Iterable[tuple[Array, Array]], alphas: Sequence[float]) -> Fit:
+    """Fit ridge regression, its penalty chosen by exact leave-one-out validation.
+
+    Parameters
+    ----------
+    parts : iterable of (X, y)
+        The rows, in parts of shape (m, p) and (m,) with any m. Iterated twice.
+    alphas : sequence of float, length a
+        The penalties to choose from, each above 0. Of equally good ones the first is chosen,
+        as scikit-learn does.
+
+    Returns
+    -------
+    Fit
+        With a ``RidgeCV`` as if scikit-learn had fitted it: `alpha_`, `best_score_` (minus
+        the mean squared leave-one-out error), `coef_`, `intercept_`, `n_features_in_`.
+
+    Raises
+    ------
+    DataError
+        When there are fewer than two rows: with one, nothing can be left out.
+    """
+    total = reduce(combine, (moments(X, y) for X, y in parts))
+    if total.rows < 2:
+        raise DataError("one row can't be trained on; leave-one-out needs two or more")
+    s, V, Zty = _decompose(total)
+    shrink = 1 / (s + np.asarray(alphas)[:, None])  # (a, r)
+    weights = (shrink * Zty).T  # (r, a): coefficients in the basis V
+    squares = reduce(np.add, (_squared_errors(X, y, total, V, shrink, weights) for X, y in parts))
+    errors = squares / total.rows
+    best = int(np.argmin(errors))
+
+    model = RidgeCV(alphas=tuple(alphas))
+    model.alpha_ = float(alphas[best])
+    model.best_score_ = -float(errors[best])
+    model.coef_ = V @ weights[:, best]
+    model.intercept_ = float(total.mean[-1] - total.mean[:-1] @ model.coef_)
+    model.n_features_in_ = len(model.coef_)
+    return Fit(model, errors, float(total.mean[-1]))
+
+
+def moments(X: Array, y: Array) -> Moments:
+    """Sum up one part: X of shape (m, p), y of shape (m,)."""
+    joined = np.column_stack([X, y])
+    mean = joined.mean(axis=0)
+    joined -= mean
+    return Moments(len(y), mean, joined.T @ joined)
+
+
+def combine(a: Moments, b: Moments) -> Moments:
+    """Put two parts' sums together, without cancellation (Chan, Golub and LeVeque 1983)."""
+    rows = a.rows + b.rows
+    apart = b.mean - a.mean
+    return Moments(
+        rows,
+        a.mean + apart * (b.rows / rows),
+        a.cross + b.cross + np.outer(apart, apart) * (a.rows * b.rows / rows),
+    )
+
+
+def _decompose(total: Moments) -> tuple[Array, Array, Array]:
+    """Return s of shape (r,), V of shape (p, r) and Zᵀy, for the r directions that rows vary in.
+
+    Along the other directions (a constant column, one-hot columns that add up to one) every
+    row is the same: an eigenvalue there, and what it would be multiplied with, is rounding
+    error, which a small penalty would blow up.
+    """
+    s, V = np.linalg.eigh(total.cross[:-1, :-1])
+    rounding = np.finfo(float).eps * (len(s) + np.sqrt(total.rows)) * s.max(initial=0)
+    varies = s > rounding
+    s, V = s[varies], V[:, varies]
+    return s, V, V.T @ total.cross[:-1, -1]
+
+
+def _squared_errors(
+    X: Array, y: Array, total: Moments, V: Array, shrink: Array, weights: Array
+) -> Array:
+    """Sum the squared leave-one-out errors of a part's rows, for each penalty: shape (a,)."""
+    squares = np.zeros(len(shrink))
+    for start in range(0, len(y), CHUNK_ROWS):
+        Z = (X[start : start + CHUNK_ROWS] - total.mean[:-1]) @ V
+        residuals = (y[start : start + CHUNK_ROWS] - total.mean[-1])[:, None] - Z @ weights
+        leverages = 1 / total.rows + Z**2 @ shrink.T
+        squares += np.square(residuals / (1 - leverages)).sum(axis=0)
+    return squares

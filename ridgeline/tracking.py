@@ -1,0 +1,260 @@
+"""MLflow runs, each written from what DVC tracks of a stage: its params, metrics and outputs.
+
+Because nothing else goes into it, a stage's run can be written by the stage as it ends, or
+later, from the files alone.
+"""
+
+import json
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, Metric, Param
+from mlflow.exceptions import MlflowException
+
+from ridgeline import content, pipeline
+from ridgeline.dataset import SUFFIXES
+from ridgeline.errors import TrackingError
+
+MD5 = "dvc.md5"
+PATIENCE = 5  # seconds a server may take to say that it is there
+ARTIFACTS = (".json", ".csv", ".png")
+BATCH = 100  # what MLflow takes of params in one call; of metrics it takes more
+# A model's environment, exactly: else MLflow finds it out by loading the model, for seconds.
+REQUIREMENTS = [
+    f"{name}=={version(name)}" for name in ("mlflow", "scikit-learn", "skops", "numpy", "pandas")
+]
+
+
+def connect() -> mlflow.MlflowClient:
+    """Connect to the server that ``MLFLOW_TRACKING_URI`` names, or to the embedded store.
+
+    The embedded store is ``mlflow.db`` in the project's root, by absolute path: DVC runs
+    queued and temporary experiments in folders that it deletes, and tells where the root is.
+
+    Raises
+    ------
+    TrackingError
+        When a server doesn't answer within seconds.
+    """
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{_root() / 'mlflow.db'}")
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    if uri.startswith(("http://", "https://")):
+        try:
+            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()
+        except urllib.error.HTTPError:
+            pass  # it answers; whether it lets us in, the first call will tell
+        except OSError as error:
+            raise TrackingError(
+                f"MLflow at {_public(uri)} does not answer ({error}); start it, or unset "
+                "MLFLOW_TRACKING_URI to use the embedded store"
+            ) from None
+    with speaking_of_mlflow():
+        return mlflow.MlflowClient()
+
+
+@contextmanager
+def speaking_of_mlflow() -> Iterator[None]:
+    """Turn what MLflow raises inside the block into a `TrackingError`."""
+    try:
+        yield
+    except MlflowException as error:
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise TrackingError(
+            f"MLflow at {_public(os.environ['MLFLOW_TRACKING_URI'])} failed: {reason}"
+        ) from None
+
+
+def log_stage(name: str, experiment: str, started: float | None = None) -> str:
+    """Write a stage's run to MLflow, from dvc.yaml and the files that it names.
+
+    Parameters
+    ----------
+    name : str
+        The stage; its deps and outputs must be there.
+    experiment : str
+        The MLflow experiment; it is made if missing.
+    started : float, optional
+        When the stage began, in seconds since the epoch; now, if it is not known.
+
+    Returns
+    -------
+    str
+        The run's id.
+
+    Raises
+    ------
+    TrackingError
+        When MLflow can't be reached or refuses.
+    """
+    stage = pipeline.load(name)
+    client = connect()
+    with speaking_of_mlflow():
+        now = int(time.time() * 1000)
+        run = client.create_run(
+            experiment_id(client, experiment),
+            start_time=now if started is None else int(started * 1000),
+            run_name=name,
+            tags=_tags(stage),
+        )
+        run_id: str = run.info.run_id
+        measured = [
+            Metric(key, float(value), now, 0)
+            for key, value in pipeline.read_metrics(stage).items()
+            if isinstance(value, int | float)
+        ]
+        params = [Param(key, str(value)) for key, value in stage.params.items()]
+        for first in range(0, max(len(measured), len(params)), BATCH):
+            batch = slice(first, first + BATCH)
+            client.log_batch(run_id, metrics=measured[batch], params=params[batch])
+        client.log_inputs(run_id, [_dataset(path) for path in stage.deps if _is_table(path)])
+        for path in stage.outs:
+            if path.suffix in ARTIFACTS:
+                client.log_artifact(run_id, str(path), path.parent.as_posix())
+            elif path.suffix == ".joblib":
+                _log_model(run_id, path)
+        client.set_terminated(run_id)
+    return run_id
+
+
+def logged_model(
+    client: mlflow.MlflowClient, experiment: str, path: Path, stage: str
+) -> LoggedModel:
+    """Find the newest model in MLflow that was logged from this content.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        As by `connect`.
+    experiment : str
+        The experiment to search.
+    path : Path
+        The file whose md5 the model was tagged with.
+    stage : str
+        The stage that has `path` among its outputs. Where MLflow lacks the model (it was down
+        when the stage ran, or is another server now), that stage's run is written first.
+    """
+    with speaking_of_mlflow():
+        search = {
+            "experiment_ids": [experiment_id(client, experiment)],
+            "filter_string": f"tags.`{MD5}` = '{content.md5(path)}'",
+            "order_by": [{"field_name": "creation_timestamp", "ascending": False}],
+        }
+        found = client.search_logged_models(**search)
+        if not found:
+            log_stage(stage, experiment)
+            found = client.search_logged_models(**search)
+    return found[0]
+
+
+def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
+    """Return the id of the experiment, which is made if missing."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        # The embedded store keeps artifacts beside its database; a server decides for itself.
+        embedded = mlflow.get_tracking_uri() == f"sqlite:///{_root() / 'mlflow.db'}"
+        location = (_root() / "mlartifacts").as_uri() if embedded else None
+        return str(client.create_experiment(name, artifact_location=location))
+    if found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"MLflow's experiment {name!r} is deleted; restore it with 'mlflow experiments "
+            f"restore -x {found.experiment_id}', or change mlflow.experiment in params.yaml"
+        )
+    return str(found.experiment_id)
+
+
+def source_tags() -> dict[str, str]:
+    """Tell the state of the code and the DVC experiment that a run or a version comes from."""
+    tags = {}
+    commit = _git("rev-parse", "HEAD")
+    if commit:
+        tags["git.commit"] = commit
+        tags["git.dirty"] = str(bool(_git("status", "--porcelain"))).lower()
+    for tag, variable in (
+        ("dvc.experiment", "DVC_EXP_NAME"),
+        ("dvc.baseline", "DVC_EXP_BASELINE_REV"),
+    ):
+        if os.environ.get(variable):
+            tags[tag] = os.environ[variable]
+    return tags
+
+
+def _tags(stage: pipeline.Stage) -> dict[str, str]:
+    source = source_tags()
+    tags = {"dvc.stage": stage.name, "mlflow.source.name": f"stages/{stage.name}.py"} | source
+    if "git.commit" in source:
+        tags["mlflow.source.git.commit"] = source["git.commit"]
+    for kind, paths in (("deps", stage.deps), ("outs", stage.outs)):
+        tags |= {f"dvc.{kind}.{path.as_posix()}": content.md5(path) for path in paths}
+    return tags
+
+
+def _is_table(path: Path) -> bool:
+    return path.is_dir() or path.suffix in SUFFIXES
+
+
+def _dataset(path: Path) -> DatasetInput:
+    """Name a table by its path and the md5 that DVC knows it by."""
+    dataset = Dataset(
+        name=path.as_posix(),
+        digest=content.md5(path),
+        source_type="dvc",
+        source=json.dumps({"path": path.as_posix()}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", path.stem)])
+
+
+def _log_model(run_id: str, path: Path) -> None:
+    """Log a fitted pipeline as ``model``, or of a fitted preprocessing the scaler as ``scaler``."""
+    # imported here: of the five stages only two have a model to log, and it takes a second
+    import joblib
+    import mlflow.sklearn
+    from mlflow.models import infer_signature
+
+    from ridgeline import features
+
+    fitted = joblib.load(path)
+    if hasattr(fitted, "predict"):
+        name, example = "model", features.typical_row(fitted["preprocessor"])
+        signature = infer_signature(example, fitted.predict(example))
+    else:
+        row = features.typical_row(fitted).select_dtypes("number")
+        name, example, fitted = "scaler", None, features.scaler_of(fitted)
+        signature = infer_signature(row, fitted.transform(row))
+    with mlflow.start_run(run_id=run_id):
+        mlflow.sklearn.log_model(
+            fitted,
+            name=name,
+            signature=signature,
+            input_example=example,  # MLflow tries it on `predict`, which a scaler lacks
+            pip_requirements=REQUIREMENTS,
+            serialization_format="skops",
+            skops_trusted_types=["numpy.dtype"],  # SimpleImputer holds one; it is only data
+            tags={MD5: content.md5(path)},
+        )
+
+
+def _root() -> Path:
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""  # no git, or no repository: then there is nothing to tell
+    return done.stdout.strip()
+
+
+def _public(uri: str) -> str:
+    """Leave the password out of a URI."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

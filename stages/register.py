@@ -1,0 +1,71 @@
+"""Register the model in MLflow, once by content, and let the gate decide whether it is champion."""
+
+import json
+from pathlib import Path
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+
+from ridgeline import content, dataset, registry, scoring, tracking
+from ridgeline.config import Settings
+from ridgeline.files import write_json
+from stages import run
+
+MODEL, VALIDATION = Path("models/model.joblib"), Path("data/prepared/validation")
+
+
+def main(settings: Settings) -> None:
+    """Write the registered model's name and md5; print the version and what was decided on it."""
+    name, md5 = settings.register.model, content.md5(MODEL)
+    client = tracking.connect()
+    version = registry.find(client, name, md5)
+    if version is None:
+        model = tracking.logged_model(client, settings.mlflow.experiment, MODEL, "train")
+        tags = settings.register.tags | tracking.source_tags() | {tracking.MD5: md5}
+        version = registry.register(client, name, model, tags)
+
+    decision = _decide(client, version, settings)
+    version = registry.describe(client, version, decision)
+    print(f"{name} version {version.version} ({', '.join(version.aliases)}): {decision.reason}")
+    write_json(Path("models/registered.json"), {"model": name, "md5": md5})
+
+
+def _decide(
+    client: mlflow.MlflowClient, version: ModelVersion, settings: Settings
+) -> registry.Decision:
+    """Hold the candidate against the gate, and against the champion on the same rows."""
+    metrics = json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))
+    champion = registry.champion(client, settings.register.model)
+    champion_rmse = None
+    if champion is not None:
+        if champion.version == version.version:
+            return registry.Decision(True, "it is the champion already")
+        columns = (settings.data.target, *settings.data.features)
+        try:
+            model = registry.load_model(champion)
+            sums = scoring.total(
+                (
+                    (frame[settings.data.target].to_numpy(), model.predict(frame))
+                    for frame in dataset.open_table(VALIDATION, columns)
+                ),
+                metrics["baseline"]["prediction"],
+            )
+        except Exception as error:  # noqa: BLE001 - whatever an older model raises on today's rows
+            return registry.Decision(
+                False,
+                f"the champion, version {champion.version}, can't be scored on these rows "
+                f"({error}); to replace it, set its alias to this version in MLflow",
+            )
+        champion_rmse = scoring.metrics(sums)["rmse"]
+    return registry.decide(
+        rmse=metrics["validation"]["rmse"],
+        r2=metrics["validation"]["r2"],
+        baseline_rmse=metrics["baseline"]["validation"]["rmse"],
+        champion_rmse=champion_rmse,
+        max_rmse=settings.register.gate.max_rmse,
+        min_r2=settings.register.gate.min_r2,
+    )
+
+
+if __name__ == "__main__":
+    run("register", main)
