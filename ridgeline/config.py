@@ -16,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from ridgeline.errors import SettingsError
 

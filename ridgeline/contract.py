@@ -120,7 +120,7 @@ def _schema(contract: Contract) -> pandera.DataFrameSchema:
 
 
 def _with_text_columns(frame: pd.DataFrame, contract: Contract) -> pd.DataFrame:
-    """Make text of what is text by its meaning: 1, 1.0 (an integer beside a null) and "1" are "1"."""
+    """Make text of what is text by its meaning: 1, "1" and 1.0 (as 1 beside a null) are "1"."""
     text = {}
     for name in (contract.key, *contract.categorical):
         if name in frame:

@@ -1,4 +1,4 @@
-"""Tables as parts: a folder of Parquet files, or CSV, opened and streamed a bounded part at a time."""
+"""Tables as Parquet or CSV files, streamed in parts of a bounded number of rows."""
 
 import glob
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -100,7 +100,7 @@ def open_table(source: str | Path, columns: Sequence[str], part_rows: int = PART
     elif path.is_file():
         found = [path]
     else:
-        found = [Path(name) for name in glob.glob(str(source), recursive=True)]
+        found = [Path(name) for name in glob.glob(str(source))]  # noqa: PTH207 - Path.glob takes no absolute pattern
     files = tuple(sorted(file for file in found if file.is_file()))
     kinds = {file.suffix for file in files}
     if len(kinds) != 1 or not kinds <= set(SUFFIXES):

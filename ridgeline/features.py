@@ -51,7 +51,7 @@ def fit(
         if numeric:
             scaler.partial_fit(part[list(numeric)].to_numpy())
         for name in categorical:
-            frequencies[name].update(part[name].value_counts().to_dict())
+            frequencies[name].update(part[name].dropna())
     means = dict(zip(numeric, getattr(scaler, "mean_", ()), strict=True))
     empty = [name for name, mean in means.items() if np.isnan(mean)]
     empty += [name for name in categorical if not frequencies[name]]
@@ -141,9 +141,7 @@ def _unfitted(
         scale = make_pipeline(SimpleImputer(strategy="mean"), scale)
         encode = make_pipeline(SimpleImputer(strategy="most_frequent"), encode)
     named = [(NUMERIC, scale, list(numeric)), (CATEGORICAL, encode, list(frequencies))]
-    return ColumnTransformer(
-        [step for step in named if step[2]], verbose_feature_names_out=False
-    )
+    return ColumnTransformer([step for step in named if step[2]], verbose_feature_names_out=False)
 
 
 def _most_frequent(counts: Counter[str]) -> str:

@@ -77,7 +77,12 @@ def find(client: mlflow.MlflowClient, name: str, md5: str) -> ModelVersion | Non
     """Find the first version of a registered model whose file has this md5."""
     with speaking_of_mlflow():
         found = client.search_model_versions(f"name = '{name}' AND tag.`{MD5}` = '{md5}'")
-    return min(found, key=lambda version: int(version.version), default=None)
+    return min(found, key=number, default=None)
+
+
+def number(version: ModelVersion) -> int:
+    """Return a version's number; MLflow gives it as text or as a number, by the call."""
+    return int(version.version)
 
 
 def register(

@@ -122,8 +122,10 @@ def intervals(
     bounds: dict[str, tuple[float | None, float | None]] = {}
     for name, values in zip(NAMES, resampled.T, strict=True):
         defined = values[np.isfinite(values)]  # a resample of equal values has no R²
-        low, high = np.quantile(defined, [tail, 1 - tail]) if defined.size else (None, None)
-        bounds[name] = (low, high) if low is None else (float(low), float(high))
+        bounds[name] = (None, None)
+        if defined.size:
+            low, high = np.quantile(defined, [tail, 1 - tail])
+            bounds[name] = (float(low), float(high))
     return bounds
 
 

@@ -9,9 +9,7 @@ import pandas as pd
 SPLITS = ("train", "validation", "test")
 
 
-def assign(
-    keys: pd.Series, *, validation: float, test: float, seed: int
-) -> npt.NDArray[np.str_]:
+def assign(keys: pd.Series, *, validation: float, test: float, seed: int) -> npt.NDArray[np.str_]:
     """Give each row its split.
 
     A row's split follows from its key and the seed, so it stays when rows are added, removed

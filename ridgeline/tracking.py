@@ -49,7 +49,8 @@ def connect() -> mlflow.MlflowClient:
     uri = os.environ["MLFLOW_TRACKING_URI"]
     if uri.startswith(("http://", "https://")):
         try:
-            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE).close()
+            health = f"{uri.rstrip('/')}/health"
+            urllib.request.urlopen(health, timeout=PATIENCE).close()  # noqa: S310 - it is http(s)
         except urllib.error.HTTPError:
             pass  # it answers; whether it lets us in, the first call will tell
         except OSError as error:
@@ -142,17 +143,24 @@ def logged_model(
         The stage that has `path` among its outputs. Where MLflow lacks the model (it was down
         when the stage ran, or is another server now), that stage's run is written first.
     """
+
+    def find() -> LoggedModel | None:
+        found = client.search_logged_models(
+            [experiment_id(client, experiment)],
+            filter_string=f"tags.`{MD5}` = '{content.md5(path)}'",
+            order_by=[{"field_name": "creation_timestamp", "ascending": False}],
+            max_results=1,
+        )
+        return found[0] if found else None
+
     with speaking_of_mlflow():
-        search = {
-            "experiment_ids": [experiment_id(client, experiment)],
-            "filter_string": f"tags.`{MD5}` = '{content.md5(path)}'",
-            "order_by": [{"field_name": "creation_timestamp", "ascending": False}],
-        }
-        found = client.search_logged_models(**search)
-        if not found:
+        model = find()
+        if model is None:
             log_stage(stage, experiment)
-            found = client.search_logged_models(**search)
-    return found[0]
+            model = find()
+    if model is None:
+        raise TrackingError(f"{path} is not among the models of stage {stage!r} in dvc.yaml")
+    return model
 
 
 def experiment_id(client: mlflow.MlflowClient, name: str) -> str:

@@ -31,7 +31,7 @@ def main(settings: Settings) -> None:
         }
         for frame in checked(table, contract):
             rows["read"] += len(frame)
-            missing.update(frame.isna().sum().to_dict())
+            missing.update({name: int(frame[name].isna().sum()) for name in contract.columns})
             if prepare.missing == "drop":
                 frame = frame.dropna()
             splits = split.assign(

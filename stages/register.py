@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
 from ridgeline import content, dataset, registry, scoring, tracking
@@ -24,22 +23,22 @@ def main(settings: Settings) -> None:
         tags = settings.register.tags | tracking.source_tags() | {tracking.MD5: md5}
         version = registry.register(client, name, model, tags)
 
-    decision = _decide(client, version, settings)
-    version = registry.describe(client, version, decision)
-    print(f"{name} version {version.version} ({', '.join(version.aliases)}): {decision.reason}")
+    champion = registry.champion(client, name)
+    if champion is not None and registry.number(champion) == registry.number(version):
+        version, reason = champion, "it is the champion already"
+    else:
+        decision = _decide(champion, settings)
+        version = registry.describe(client, version, decision)
+        reason = decision.reason
+    print(f"{name} version {registry.number(version)} ({', '.join(version.aliases)}): {reason}")
     write_json(Path("models/registered.json"), {"model": name, "md5": md5})
 
 
-def _decide(
-    client: mlflow.MlflowClient, version: ModelVersion, settings: Settings
-) -> registry.Decision:
+def _decide(champion: ModelVersion | None, settings: Settings) -> registry.Decision:
     """Hold the candidate against the gate, and against the champion on the same rows."""
     metrics = json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))
-    champion = registry.champion(client, settings.register.model)
     champion_rmse = None
     if champion is not None:
-        if champion.version == version.version:
-            return registry.Decision(True, "it is the champion already")
         columns = (settings.data.target, *settings.data.features)
         try:
             model = registry.load_model(champion)
@@ -53,7 +52,7 @@ def _decide(
         except Exception as error:  # noqa: BLE001 - whatever an older model raises on today's rows
             return registry.Decision(
                 False,
-                f"the champion, version {champion.version}, can't be scored on these rows "
+                f"the champion, version {registry.number(champion)}, can't be scored on these rows "
                 f"({error}); to replace it, set its alias to this version in MLflow",
             )
         champion_rmse = scoring.metrics(sums)["rmse"]

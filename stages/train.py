@@ -50,9 +50,7 @@ def main(settings: Settings) -> None:
         PLOTS / "error_by_alpha.csv",
         pd.DataFrame({"alpha": alphas, "log10_alpha": np.log10(alphas), "rmse": rmse}),
     )
-    charts.save(
-        charts.error_by_alpha(alphas, rmse, fit.model.alpha_), PLOTS / "error_by_alpha.png"
-    )
+    charts.save(charts.error_by_alpha(alphas, rmse, fit.model.alpha_), PLOTS / "error_by_alpha.png")
     write_csv(
         PLOTS / "coefficients.csv",
         pd.DataFrame({"feature": names, "coefficient": fit.model.coef_}),

@@ -1,0 +1,49 @@
+# `make` lists what there is to type.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test check bench ui lock clean
+
+help:  ## list these commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+repro: .venv/installed  ## run the pipeline: whatever is out of date, and no more
+	dvc repro
+
+test: .venv/installed-dev  ## run the whole test suite
+	pytest -n auto --dist loadgroup
+
+check: .venv/installed-dev  ## format, lint and types
+	ruff format --check .
+	ruff check .
+	mypy
+
+bench: .venv/installed  ## time `dvc repro` against one process doing the same work
+	python -m bench.repro
+
+ui: .venv/installed  ## open MLflow on the embedded store, http://127.0.0.1:5000
+	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
+
+lock: .venv/installed  ## pin the newest versions that requirements*.in allow
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		requirements.in -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		requirements-dev.in -o requirements-dev.txt
+
+clean:  ## remove what can be made again; data and models stay in DVC's cache
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# uv comes by pip, at the version and hash in the lock, and brings the rest.
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	sed -n '/^uv==/,/# via/p' requirements.txt | \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement /dev/stdin
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
+		--requirement requirements-dev.txt
+	@touch $@
