@@ -25,18 +25,9 @@ def error_by_alpha(alphas: Sequence[float], rmse: Array, chosen: float) -> Figur
     figure, axes = _figure("Leave-one-out error by penalty", "alpha", "RMSE")
     order = np.argsort(alphas)
     axes.plot(np.asarray(alphas)[order], rmse[order], color=PREDICTED, marker="o", markersize=3)
-    axes.axvline(chosen, color=ACTUAL, linewidth=1, linestyle="--")
-    axes.annotate(
-        f"chosen: {chosen:.4g}",
-        (chosen, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(-4, -4),
-        textcoords="offset points",
-        horizontalalignment="right",
-        verticalalignment="top",
-        color=ACTUAL,
-    )
+    axes.axvline(chosen, color=ACTUAL, linewidth=1, linestyle="--", label=f"chosen: {chosen:.4g}")
     axes.set_xscale("log")
+    axes.legend(frameon=False, loc="upper left")
     return figure
 
 

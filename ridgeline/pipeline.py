@@ -14,12 +14,14 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's declared files, and the values it was declared to depend on."""
+    """A stage's declared files, and the values it was declared to depend on.
+
+    `outs` are all its outputs, and those of them in the folder ``metrics`` hold its metrics.
+    """
 
     name: str
     deps: tuple[Path, ...]
     outs: tuple[Path, ...]
-    metrics: tuple[Path, ...]
     params: Values
 
 
@@ -36,8 +38,8 @@ def load(name: str, folder: Path = Path()) -> Stage:
     Returns
     -------
     Stage
-        Its paths relative to `folder`, ``${…}`` filled in from params.yaml; `metrics` are
-        among `outs` too; `params` has a dotted key for each value.
+        Its paths relative to `folder`, ``${…}`` filled in from params.yaml; `params` has a
+        dotted key for each value.
 
     Raises
     ------
@@ -56,16 +58,16 @@ def load(name: str, folder: Path = Path()) -> Stage:
             for entry in entries
         )
 
-    metrics = paths("metrics")
     declared = {key: _value(params, key) for key in stage.get("params", [])}
-    return Stage(name, paths("deps"), (*paths("outs"), *metrics), metrics, flat(declared))
+    return Stage(name, paths("deps"), paths("outs") + paths("metrics"), flat(declared))
 
 
 def read_metrics(stage: Stage, folder: Path = Path()) -> Values:
-    """Read a stage's metrics files: a dotted key for each value."""
+    """Read a stage's metrics: a dotted key for each value."""
     values: Values = {}
-    for path in stage.metrics:
-        values |= flat(json.loads((folder / path).read_text(encoding="utf-8")))
+    for path in stage.outs:
+        if path.parts[0] == "metrics":
+            values |= flat(json.loads((folder / path).read_text(encoding="utf-8")))
     return values
 
 
