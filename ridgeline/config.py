@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -26,6 +27,18 @@ Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
 Whole = Annotated[int, Strict()]
 Exponent = Annotated[Number, Field(ge=-300, le=300)]
+
+
+def _no_path(name: str) -> str:
+    if "/" in name or ":" in name:
+        raise ValueError("it should have neither / nor :")
+    return name
+
+
+def _csv(path: str) -> str:
+    if not path.endswith(".csv"):
+        raise ValueError("it should end in .csv")
+    return path
 
 
 STRICT = ConfigDict(extra="forbid")
@@ -92,7 +105,8 @@ class LogSpace:
         """The numbers themselves, by the C library's ``pow``: the same bits on every CPU."""
         start, stop, num = self.logspace
         step = (stop - start) / max(num - 1, 1)
-        return tuple(10.0 ** (start + i * step) for i in range(num))
+        exponents = [*(start + i * step for i in range(num - 1)), stop if num > 1 else start]
+        return tuple(10.0**exponent for exponent in exponents)
 
 
 LIST, LOGSPACE = "<list>", "<logspace>"  # pydantic puts them into an error's place
@@ -127,7 +141,7 @@ class Gate:
 class Register:
     """The registered model's name, tags and gate."""
 
-    model: Annotated[Text, Field(pattern=r"^[^/:]+$")]
+    model: Annotated[Text, AfterValidator(_no_path)]
     gate: Gate
     tags: dict[Text, Text]
 
@@ -137,7 +151,7 @@ class Predict:
     """The table to predict and where the predictions go."""
 
     input: Text
-    output: Annotated[Text, Field(pattern=r"\.csv$")]
+    output: Annotated[Text, AfterValidator(_csv)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -182,7 +196,10 @@ def load(path: Path = Path("params.yaml")) -> Settings:
     try:
         return TypeAdapter(Settings).validate_python(values)
     except ValidationError as error:
-        raise SettingsError("\n".join(f"{path}: {_sentence(e)}" for e in error.errors())) from None
+        wrong = error.errors()
+        inside = {e["loc"][:-1] for e in wrong}  # a list of wrong items is not empty as well
+        told = [e for e in wrong if e["type"] != "too_short" or e["loc"] not in inside]
+        raise SettingsError("\n".join(f"{path}: {_sentence(e)}" for e in told)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -197,8 +214,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = YAML(typ="safe").load(path)
     except FileNotFoundError:
         raise SettingsError(f"{path} is not here; run this in the project's root") from None
+    except OSError as error:
+        raise SettingsError(f"{path} can't be read: {error.strerror}") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).partition("To suppress")[0].split())
         raise SettingsError(f"{path} is not valid YAML; mend it: {reason}") from None
     if not isinstance(values, dict):
         raise SettingsError(f"{path} holds no settings; it must be a mapping of sections")
@@ -214,9 +233,12 @@ def _sentence(error: Any) -> str:
             return f"{key} is not a setting; allowed here: {', '.join(_siblings(place))}"
         case "missing":
             return f"{key} is missing; add it"
-        case "value_error":
+        case "value_error" if isinstance(error["input"], dict):
             return f"{key}: {error['ctx']['error']}"
+        case "too_short":
+            return f"{key} is {error['input']!r}; it should hold at least one"
     allowed = error["msg"].partition(" should ")[2].replace("tuple", "list")
+    allowed = allowed.partition(" or an instance of")[0]
     return f"{key} is {error['input']!r}; it should {allowed or error['msg']}"
 
 

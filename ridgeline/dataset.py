@@ -19,6 +19,7 @@ from ridgeline.files import replacing
 
 Array = npt.NDArray[np.float64]
 PART_ROWS = 100_000
+BATCH_ROWS = 65_536  # what is decoded of Parquet at once
 SUFFIXES = (".csv", ".parquet")
 PARSE = pyarrow.csv.ParseOptions(newlines_in_values=True)
 
@@ -48,13 +49,15 @@ class Table:
             yield part.frame
 
     def parts(self) -> Iterator[Part]:
-        """Read the table, each part with the place that it comes from."""
+        """Read the table, at least a part of each file, with the place that it comes from."""
         for file in self.files:
             first_row = 1
             with _explaining(file):
-                batches = _batches(file, self.columns, self.part_rows)
-                for table in _in_parts(batches, self.part_rows):
-                    yield Part(file, first_row, table.to_pandas())
+                for table in _in_parts(_batches(file, self.columns), self.part_rows):
+                    # what pandas kept there of an index, and of integers beside nulls as floats,
+                    # would make rows and values depend on who wrote the file
+                    frame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
+                    yield Part(file, first_row, frame)
                     first_row += len(table)
 
 
@@ -96,7 +99,7 @@ def open_table(source: str | Path, columns: Sequence[str], part_rows: int = PART
     """
     path = Path(source)
     if path.is_dir():
-        found = [file for file in path.iterdir() if file.suffix in SUFFIXES]
+        found = [f for f in path.iterdir() if f.suffix in SUFFIXES and f.name[0] != "."]
     elif path.is_file():
         found = [path]
     else:
@@ -104,7 +107,7 @@ def open_table(source: str | Path, columns: Sequence[str], part_rows: int = PART
     files = tuple(sorted(file for file in found if file.is_file()))
     kinds = {file.suffix for file in files}
     if len(kinds) != 1 or not kinds <= set(SUFFIXES):
-        what = f"holds {' and '.join(sorted(kinds))} files" if kinds else "has no files"
+        what = f"holds {' and '.join(sorted(kinds))} files" if kinds else "is not there, or empty"
         raise DataError(
             f"{source} {what}; name a .csv or .parquet file, or a folder or glob of either kind"
         )
@@ -124,8 +127,7 @@ def writing(folder: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
     Yields
     ------
     callable
-        Takes a data frame (its index is dropped): float columns are written as float64, all
-        others as text. No rows, no part.
+        Takes a data frame of float and text columns (its index is dropped). No rows, no part.
     """
     with replacing(folder) as partial:
         partial.mkdir()
@@ -159,23 +161,30 @@ def column_names(file: Path) -> list[str]:
         return list(pyarrow.parquet.read_schema(file).names)
 
 
-def _batches(file: Path, columns: tuple[str, ...], part_rows: int) -> Iterator[pa.RecordBatch]:
+def _batches(file: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    """Read the columns that the file has: first no rows of them, then all."""
     names = column_names(file)
     twice = [name for name in columns if names.count(name) > 1]
     if twice:
         raise DataError(f"{file} has two columns called {twice[0]!r}; rename or remove one")
     wanted = [name for name in columns if name in names]
-    if file.suffix == ".csv":
+    if not wanted:
+        yield pa.record_batch({})
+    elif file.suffix == ".csv":
+        schema = pa.schema([(name, pa.string()) for name in wanted])
         convert = pyarrow.csv.ConvertOptions(
             include_columns=wanted,
-            column_types=dict.fromkeys(wanted, pa.string()),
+            column_types=schema,
             strings_can_be_null=True,
         )
+        yield pa.RecordBatch.from_pylist([], schema)
         with pyarrow.csv.open_csv(file, parse_options=PARSE, convert_options=convert) as reader:
             yield from reader
     else:
         with pyarrow.parquet.ParquetFile(file) as parquet:
-            for batch in parquet.iter_batches(part_rows, columns=wanted):
+            schema = pa.schema([parquet.schema_arrow.field(name) for name in wanted])
+            yield pa.RecordBatch.from_pylist([], schema)
+            for batch in parquet.iter_batches(BATCH_ROWS, columns=wanted):
                 yield batch.select(wanted)
 
 
@@ -183,22 +192,22 @@ def _batches(file: Path, columns: tuple[str, ...], part_rows: int) -> Iterator[p
 def _explaining(file: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        reason = str(error).split("\n")[0]
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split("\n")[0].split())
         raise DataError(f"{file} can't be read; mend or remove it: {reason}") from None
 
 
 def _in_parts(batches: Iterable[pa.RecordBatch], part_rows: int) -> Iterator[pa.Table]:
     """Put batches of any size together, or cut them up, to tables of `part_rows` rows."""
     waiting: list[pa.RecordBatch] = []
-    rows = 0
+    rows, parts = 0, 0
     for batch in batches:
-        while rows + len(batch) >= part_rows:
-            room = part_rows - rows
-            yield pa.Table.from_batches([*waiting, batch.slice(0, room)])
-            waiting, rows, batch = [], 0, batch.slice(room)
-        if len(batch):
-            waiting.append(batch)
-            rows += len(batch)
-    if waiting:
+        waiting.append(batch)
+        rows += len(batch)
+        while rows >= part_rows:
+            room = len(batch) - (rows - part_rows)
+            yield pa.Table.from_batches([*waiting[:-1], batch.slice(0, room)])
+            batch = batch.slice(room)
+            waiting, rows, parts = [batch], len(batch), parts + 1
+    if rows or not parts:
         yield pa.Table.from_batches(waiting)

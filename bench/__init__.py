@@ -1,0 +1,1 @@
+"""Measurements: what the pipeline costs, beside what it would cost without its comforts."""

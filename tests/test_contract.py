@@ -1,0 +1,456 @@
+import datetime
+import math
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ridgeline.contract import Contract, checked
+from ridgeline.dataset import open_table
+from ridgeline.errors import DataError
+
+CONTRACT = Contract("id", "y", ("color",), ("size",))
+NO_TARGET = Contract("id", None, ("color",), ("size",))
+HEADER = "id,y,size,color\n"
+GOOD = {"id": ["a", "b"], "y": [1.0, 2.0], "size": [3.0, 4.0], "color": ["red", "blue"]}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def check(
+    source: str, contract: Contract = CONTRACT, part_rows: int = 100
+) -> tuple[list[pd.DataFrame], list[str]]:
+    """Return the parts that came, and the lines of the error that came after them."""
+    frames = []
+    try:
+        for frame in checked(open_table(source, contract.columns, part_rows), contract):
+            frames.append(frame)
+    except DataError as error:
+        first, *lines = str(error).split("\n")
+        assert first == (
+            f"{source} breaks the data contract; mend the rows, or the columns that params.yaml "
+            "names under data:"
+        )
+        return frames, [line.strip() for line in lines]
+    return frames, []
+
+
+def check_csv(
+    text: str, contract: Contract = CONTRACT, part_rows: int = 100
+) -> tuple[list[pd.DataFrame], list[str]]:
+    Path("t.csv").write_text(text, encoding="utf-8")
+    return check("t.csv", contract, part_rows)
+
+
+def check_parquet(
+    columns: dict[str, Any], part_rows: int = 100
+) -> tuple[list[pd.DataFrame], list[str]]:
+    """Check `GOOD` with other values for some columns."""
+    pq.write_table(pa.table({**GOOD, **columns}), "t.parquet")
+    return check("t.parquet", part_rows=part_rows)
+
+
+def cells(frames: list[pd.DataFrame], column: str) -> list[Any]:
+    return [None if pd.isna(value) else value for frame in frames for value in frame[column]]
+
+
+def test_a_contracts_columns_are_key_target_numeric_categorical() -> None:
+    assert Contract("k", "t", ("c", "d"), ("n", "m")).columns == ("k", "t", "n", "m", "c", "d")
+
+
+def test_without_a_target_the_columns_are_key_numeric_categorical() -> None:
+    assert Contract("k", None, ("c",), ("n",)).columns == ("k", "n", "c")
+
+
+def test_parts_have_the_contracts_columns_in_its_order() -> None:
+    [frame], _ = check_csv("extra,color,size,y,id\n?,red,3,1,a\n")
+    assert list(frame) == ["id", "y", "size", "color"]
+
+
+def test_key_and_categories_are_text_target_and_numbers_float64() -> None:
+    [frame], _ = check_csv(HEADER + "1,2,3,4\n")
+    assert [str(dtype) for dtype in frame.dtypes] == ["str", "float64", "float64", "str"]
+
+
+def test_leading_zeros_of_a_key_are_kept() -> None:
+    frames, _ = check_csv(HEADER + "007,1,1,01\n")
+    assert (cells(frames, "id"), cells(frames, "color")) == (["007"], ["01"])
+
+
+def test_numbers_are_read_to_the_last_bit() -> None:
+    frames, _ = check_csv(HEADER + "a,0.30000000000000004,1e-300,red\n")
+    assert (cells(frames, "y"), cells(frames, "size")) == ([0.30000000000000004], [1e-300])
+
+
+def test_numeric_and_categorical_values_may_be_missing() -> None:
+    frames, lines = check_csv(HEADER + "a,1,,\nb,1,NA,null\n")
+    assert lines == []
+    assert (cells(frames, "size"), cells(frames, "color")) == ([None, None], [None, None])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2], ["1", "2"]),
+        ([-1, 0], ["-1", "0"]),
+        ([True, False], ["True", "False"]),
+        ([1.0, 2.0], ["1", "2"]),
+        ([1.5, 2.25], ["1.5", "2.25"]),
+        (["1", "01"], ["1", "01"]),
+        (pa.array(["a", "b"]).dictionary_encode(), ["a", "b"]),
+        (pa.array([2**63 + 1, 2], pa.uint64()), [str(2**63 + 1), "2"]),
+        ([datetime.date(2020, 1, 31), datetime.date(1999, 1, 1)], ["2020-01-31", "1999-01-01"]),
+    ],
+    ids=["int", "signed", "bool", "whole", "float", "text", "dictionary", "uint64", "date"],
+)
+@pytest.mark.parametrize("column", ["id", "color"])
+def test_keys_and_categories_of_any_type_are_text(
+    column: str, values: Any, expected: list[str]
+) -> None:
+    frames, lines = check_parquet({column: values})
+    assert lines == []
+    assert cells(frames, column) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, None], ["1", None]),
+        ([1.0, None], ["1", None]),
+        ([1.0, math.nan], ["1", None]),
+        ([1.5, None], ["1.5", None]),
+        ([True, None], ["True", None]),
+        (["a", None], ["a", None]),
+        (pa.array(["a", None]).dictionary_encode(), ["a", None]),
+        (pa.nulls(2), [None, None]),
+    ],
+    ids=["int", "whole", "nan", "float", "bool", "text", "dictionary", "nulls"],
+)
+def test_a_missing_category_stays_missing_whatever_its_type(
+    values: Any, expected: list[str | None]
+) -> None:
+    frames, lines = check_parquet({"color": values})
+    assert lines == []
+    assert cells(frames, "color") == expected
+
+
+def test_a_large_integer_beside_a_null_keeps_its_digits() -> None:
+    frames, _ = check_parquet({"color": pa.array([2**53 + 1, None])})
+    assert cells(frames, "color") == [str(2**53 + 1), None]
+
+
+@pytest.mark.parametrize("part_rows", [1, 2, 3])
+def test_a_categorys_text_does_not_depend_on_the_rows_beside_it(part_rows: int) -> None:
+    rows = {"id": ["a", "b", "c"], "y": [1.0] * 3, "size": [1.0] * 3, "color": [1.0, 2.0, 2.5]}
+    frames, _ = check_parquet(rows, part_rows)
+    assert cells(frames, "color") == ["1", "2", "2.5"]
+
+
+def test_a_large_float_is_a_category() -> None:
+    frames, _ = check_parquet({"color": [1e20, 2.0]})
+    assert len(set(cells(frames, "color"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2], [1.0, 2.0]),
+        ([1, None], [1.0, None]),
+        ([True, None], [1.0, None]),
+        (["1", "2.5"], [1.0, 2.5]),
+        (pa.array([1, 2], pa.int8()), [1.0, 2.0]),
+        (pa.array([1.5, 2], pa.float32()), [1.5, 2.0]),
+        ([Decimal("1.5"), None], [1.5, None]),
+        (pa.nulls(2), [None, None]),
+    ],
+    ids=["int", "int and null", "bool", "text", "int8", "float32", "decimal", "nulls"],
+)
+def test_numbers_of_any_type_are_float64(values: Any, expected: list[float | None]) -> None:
+    [frame], lines = check_parquet({"size": values})
+    assert lines == []
+    assert str(frame["size"].dtype) == "float64"
+    assert cells([frame], "size") == expected
+
+
+@pytest.mark.parametrize("column", ["y", "size"])
+def test_text_in_a_number_column_is_told_by_key_and_value(column: str) -> None:
+    good = {"id": "7", "y": "1", "size": "2", "color": "red"}
+    row = ",".join({**good, column: "foo"}.values())
+    _, lines = check_csv(f"{HEADER}{row}\n")
+    assert lines == [f"{column} is not a number in 1 row: id 7 = 'foo'"]
+
+
+@pytest.mark.parametrize("text", ["1;5", "0x10", "1 2", "-", "?", "true"])
+def test_what_is_not_a_number(text: str) -> None:
+    _, lines = check_csv(f"{HEADER}7,1,{text},red\n")
+    assert lines == [f"size is not a number in 1 row: id 7 = {text!r}"]
+
+
+@pytest.mark.parametrize("column", ["y", "size"])
+@pytest.mark.parametrize(
+    ("text", "shown"), [("inf", "inf"), ("-inf", "-inf"), ("Infinity", "inf"), ("1e999", "inf")]
+)
+def test_an_infinite_number_is_told_by_key_and_value(column: str, text: str, shown: str) -> None:
+    good = {"id": "7", "y": "1", "size": "2", "color": "red"}
+    row = ",".join({**good, column: text}.values())
+    _, lines = check_csv(f"{HEADER}{row}\n")
+    assert lines == [f"{column} is not finite in 1 row: id 7 = {shown}"]
+
+
+def test_an_infinite_number_in_parquet_is_told() -> None:
+    _, lines = check_parquet({"size": [1.0, -math.inf]})
+    assert lines == ["size is not finite in 1 row: id b = -inf"]
+
+
+def test_a_missing_target_is_told_by_key() -> None:
+    _, lines = check_csv(HEADER + "7,,2,red\n8,NA,2,red\n")
+    assert lines == ["y is missing in 2 rows: id 7, id 8"]
+
+
+def test_a_missing_key_is_told_by_its_row_in_its_file() -> None:
+    _, lines = check_csv(HEADER + "7,1,2,red\n,1,2,red\nNA,1,2,red\n")
+    assert lines == ["id is missing in 2 rows: row 2 of t.csv, row 3 of t.csv"]
+
+
+@pytest.mark.parametrize("part_rows", [1, 2, 5])
+def test_a_rows_number_counts_from_the_files_start(part_rows: int) -> None:
+    rows = "".join(f"{key},1,2,red\n" for key in ("a", "b", "c", "", "d"))
+    _, lines = check_csv(HEADER + rows, part_rows=part_rows)
+    assert lines == ["id is missing in 1 row: row 4 of t.csv"]
+
+
+def test_a_rows_number_starts_anew_in_each_file() -> None:
+    Path("d").mkdir()
+    Path("d/1.csv").write_text(HEADER + "a,1,2,red\nb,1,2,red\n", encoding="utf-8")
+    Path("d/2.csv").write_text(HEADER + ",1,2,red\n", encoding="utf-8")
+    assert check("d")[1] == ["id is missing in 1 row: row 1 of d/2.csv"]
+
+
+def test_a_bad_value_without_a_key_is_told_by_its_row() -> None:
+    _, lines = check_csv(HEADER + ",foo,2,red\n")
+    assert "y is not a number in 1 row: row 1 of t.csv = 'foo'" in lines
+
+
+@pytest.mark.parametrize("part_rows", [1, 3, 100])
+def test_all_rows_are_counted_and_five_are_shown(part_rows: int) -> None:
+    rows = "".join(f"{key},foo,2,red\n" for key in range(8))
+    _, lines = check_csv(HEADER + rows, part_rows=part_rows)
+    shown = ", ".join(f"id {key} = 'foo'" for key in range(5))
+    assert lines == [f"y is not a number in 8 rows: {shown}, …"]
+
+
+def test_five_rows_are_shown_without_an_ellipsis() -> None:
+    rows = "".join(f"{key},,2,red\n" for key in range(5))
+    _, lines = check_csv(HEADER + rows)
+    assert lines == ["y is missing in 5 rows: id 0, id 1, id 2, id 3, id 4"]
+
+
+def test_one_error_tells_of_all_columns() -> None:
+    _, lines = check_csv(
+        HEADER + "1,foo,bar,red\n2,1,inf,red\n,1,2,red\n3,1,2,red\n3,1,2,red\n", part_rows=1
+    )
+    assert sorted(lines) == [
+        "id is missing in 1 row: row 3 of t.csv",
+        "id is not unique in 2 rows: id 3 (2 rows)",
+        "size is not a number in 1 row: id 1 = 'bar'",
+        "size is not finite in 1 row: id 2 = inf",
+        "y is not a number in 1 row: id 1 = 'foo'",
+    ]
+
+
+@pytest.mark.parametrize("part_rows", [1, 2])
+def test_one_error_tells_of_all_rules_that_a_column_breaks(part_rows: int) -> None:
+    _, lines = check_csv(HEADER + "1,1,foo,red\n2,1,inf,red\n", part_rows=part_rows)
+    assert lines == [
+        "size is not a number in 1 row: id 1 = 'foo'",
+        "size is not finite in 1 row: id 2 = inf",
+    ]
+
+
+def test_a_null_is_not_counted_among_what_is_not_a_number() -> None:
+    _, lines = check_parquet({"size": pa.array([datetime.datetime(2020, 1, 31), None])})
+    [line] = lines
+    assert line.startswith("size is not a number in 1 row: id a = ")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([[1], [2]]),
+        pa.array([{"a": 1}, {"a": 2}]),
+        pa.array([b"x", b"y"]),
+        pa.array(["x", "y"]).dictionary_encode(),
+        pa.array([datetime.time(1), datetime.time(2)]),
+    ],
+    ids=["list", "struct", "bytes", "dictionary", "time"],
+)
+def test_values_of_a_type_that_is_no_number_are_told(values: Any) -> None:
+    _, lines = check_parquet({"size": values})
+    [line] = lines
+    assert line.startswith("size is not a number in 2 rows: id a = ")
+
+
+def test_text_in_a_dictionary_column_is_told() -> None:
+    _, lines = check_parquet({"size": pa.array(["1", "foo"]).dictionary_encode()})
+    assert lines == ["size is not a number in 1 row: id b = 'foo'"]
+
+
+def test_a_column_that_is_not_there_is_named_with_its_file() -> None:
+    _, [line] = check_csv("id,y,size\n1,2,3\n")
+    assert line == "color is not a column of t.csv"
+
+
+def test_a_column_that_is_not_there_is_named_with_each_file_that_lacks_it_once() -> None:
+    Path("d").mkdir()
+    Path("d/1.csv").write_text(HEADER + "a,1,2,red\n", encoding="utf-8")
+    for name in ("2", "3"):
+        rows = f"{name},1,2\n" * 3
+        Path(f"d/{name}.csv").write_text(f"id,y,size\n{rows}", encoding="utf-8")
+    _, lines = check("d", part_rows=1)
+    assert lines[0] == "color is not a column of d/2.csv, d/3.csv"
+
+
+def test_all_columns_that_are_not_there_are_named() -> None:
+    _, lines = check_csv("other\n1\n")
+    assert {line.partition(" is not a column")[0] for line in lines} == set(CONTRACT.columns)
+
+
+def test_without_the_key_column_rows_are_told_by_number() -> None:
+    _, lines = check_csv("y,size,color\n1,2,red\nfoo,2,red\n")
+    assert "y is not a number in 1 row: row 2 of t.csv = 'foo'" in lines
+
+
+def test_a_contract_without_target_does_not_ask_for_one() -> None:
+    frames, lines = check_csv("id,size,color\n1,2,red\n", NO_TARGET)
+    assert lines == []
+    assert list(frames[0]) == ["id", "size", "color"]
+
+
+def test_a_contract_without_target_ignores_the_targets_values() -> None:
+    frames, lines = check_csv(HEADER + "1,foo,2,red\n2,,2,red\n", NO_TARGET)
+    assert lines == []
+    assert cells(frames, "id") == ["1", "2"]
+
+
+def test_a_contract_may_have_no_categories() -> None:
+    [frame], lines = check_csv(HEADER + "1,2,3,red\n", Contract("id", "y", (), ("size",)))
+    assert lines == []
+    assert list(frame) == ["id", "y", "size"]
+
+
+def test_a_header_alone_keeps_the_contract() -> None:
+    parts, lines = check_csv(HEADER)
+    assert [len(part) for part in parts] == [0]
+    assert lines == []
+
+
+def test_a_header_alone_that_lacks_a_column_breaks_the_contract() -> None:
+    _, lines = check_csv("id,y,size\n")
+    assert lines == ["color is not a column of t.csv"]
+
+
+@pytest.mark.parametrize("part_rows", [1, 2, 3, 4])
+def test_a_repeated_key_is_found_within_a_part_and_across_parts(part_rows: int) -> None:
+    rows = "".join(f"{key},1,2,red\n" for key in ("a", "b", "c", "a"))
+    _, lines = check_csv(HEADER + rows, part_rows=part_rows)
+    assert lines == ["id is not unique in 2 rows: id a (2 rows)"]
+
+
+def test_a_repeated_key_is_found_across_files() -> None:
+    Path("d").mkdir()
+    for name in ("1", "2", "3"):
+        Path(f"d/{name}.csv").write_text(HEADER + "a,1,2,red\n", encoding="utf-8")
+    assert check("d")[1] == ["id is not unique in 3 rows: id a (3 rows)"]
+
+
+def test_a_repeated_key_is_found_in_rows_that_break_other_rules() -> None:
+    _, lines = check_csv(HEADER + "a,foo,2,red\na,1,2,red\n", part_rows=1)
+    assert "id is not unique in 2 rows: id a (2 rows)" in lines
+
+
+def test_a_repeated_key_is_found_whatever_the_rows_beside_it() -> None:
+    rows = {"id": [1.0, 2.5, 1.0], "y": [1.0] * 3, "size": [1.0] * 3, "color": ["red"] * 3}
+    _, [line] = check_parquet(rows, part_rows=2)
+    assert line.startswith("id is not unique in 2 rows: id 1")
+
+
+def test_large_keys_beside_a_null_are_told_apart() -> None:
+    rows = {"id": pa.array([2**53, 2**53 + 1, None]), "y": [1.0] * 3, "size": [1.0] * 3}
+    _, lines = check_parquet({**rows, "color": ["red"] * 3})
+    assert lines == ["id is missing in 1 row: row 3 of t.parquet"]
+
+
+def test_missing_keys_are_not_repeated_keys() -> None:
+    _, lines = check_csv(HEADER + ",1,2,red\n,1,2,red\n")
+    assert lines == ["id is missing in 2 rows: row 1 of t.csv, row 2 of t.csv"]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.sampled_from("abcdefghi"), min_size=1, max_size=14), st.integers(3, 8))
+def test_the_keys_that_are_repeated_are_just_those_told(
+    tmp_path_factory: pytest.TempPathFactory, keys: list[str], part_rows: int
+) -> None:
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    path.write_text(HEADER + "".join(f"{key},1,2,red\n" for key in keys), encoding="utf-8")
+    _, lines = check(str(path), part_rows=part_rows)
+    repeated = {key: times for key, times in Counter(keys).items() if times > 1}
+    shown = [f"id {key} ({times} rows)" for key, times in repeated.items()]
+    expected = f"id is not unique in {sum(repeated.values())} rows: {', '.join(shown[:5])}"
+    assert [line.removesuffix(", …") for line in lines] == ([expected] if repeated else [])
+
+
+def test_no_ellipsis_follows_when_every_repeated_key_is_shown() -> None:
+    _, lines = check_csv(HEADER + "a,1,2,red\n" * 9)
+    assert lines == ["id is not unique in 9 rows: id a (9 rows)"]
+
+
+def test_the_error_comes_after_all_good_parts() -> None:
+    rows = "".join(f"{key},{y},2,red\n" for key, y in [("a", 1), ("b", "foo"), ("c", 3)])
+    frames, lines = check_csv(HEADER + rows, part_rows=1)
+    assert cells(frames, "id") == ["a", "c"]
+    assert lines == ["y is not a number in 1 row: id b = 'foo'"]
+
+
+def test_a_part_with_a_bad_row_is_left_out_whole() -> None:
+    rows = "".join(f"{key},{y},2,red\n" for key, y in [("a", 1), ("b", "foo"), ("c", 3)])
+    frames, _ = check_csv(HEADER + rows, part_rows=2)
+    assert cells(frames, "id") == ["c"]
+
+
+def test_parts_come_as_they_are_read() -> None:
+    Path("t.csv").write_text(HEADER + "a,1,2,red\nb,foo,2,red\n", encoding="utf-8")
+    first = next(checked(open_table("t.csv", CONTRACT.columns, 1), CONTRACT))
+    assert cells([first], "id") == ["a"]
+
+
+@pytest.mark.parametrize("rows", [slice(1, None), [2, 0]], ids=["range", "picked"])
+def test_a_bad_row_is_found_whatever_index_pandas_wrote(rows: Any) -> None:
+    frame = pd.DataFrame(
+        {"id": ["a", "b", "c"], "y": [1, 2, math.nan], "size": 1.0, "color": "red"}
+    )
+    frame.iloc[rows].to_parquet("t.parquet")
+    assert check("t.parquet")[1] == ["y is missing in 1 row: id c"]
+
+
+def test_a_key_that_pandas_wrote_as_its_index_is_a_column() -> None:
+    pd.DataFrame(GOOD).set_index("id").to_parquet("t.parquet")
+    frames, lines = check("t.parquet")
+    assert lines == []
+    assert cells(frames, "id") == ["a", "b"]
+
+
+def test_a_folder_of_files_is_named_as_the_folder() -> None:
+    Path("d").mkdir()
+    for name in ("1", "2"):
+        Path(f"d/{name}.csv").write_text(HEADER + f"{name},foo,2,red\n", encoding="utf-8")
+    assert check("d")[1] == ["y is not a number in 2 rows: id 1 = 'foo', id 2 = 'foo'"]

@@ -1,0 +1,459 @@
+import csv
+import io
+import math
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ridgeline.dataset import Arrays, Table, column_names, open_table, writing
+from ridgeline.errors import DataError
+
+SUFFIXES = ("csv", "parquet")
+each_kind = pytest.mark.parametrize("kind", SUFFIXES)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def put(name: str, columns: dict[str, list[Any]]) -> Path:
+    """Write text columns to a CSV or Parquet file, by its name."""
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table(columns), path)
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+            writer.writerows([list(columns), *zip(*columns.values(), strict=True)])
+    return path
+
+
+def read(
+    source: str | Path, columns: tuple[str, ...] = ("a", "b"), part_rows: int = 100
+) -> list[dict[str, list[Any]]]:
+    """Read a table's parts as lists, with None for what is missing."""
+    parts = open_table(source, columns, part_rows)
+    return [
+        {name: [None if pd.isna(v) else v for v in frame[name]] for name in frame}
+        for frame in parts
+    ]
+
+
+def read_csv(content: str | bytes, columns: tuple[str, ...] = ("a", "b")) -> dict[str, list[Any]]:
+    content = content.encode() if isinstance(content, str) else content
+    Path("t.csv").write_bytes(content)
+    [part] = read("t.csv", columns)
+    return part
+
+
+def refusal(source: str | Path, columns: tuple[str, ...] = ("a", "b")) -> str:
+    with pytest.raises(DataError) as error:
+        read(source, columns)
+    return str(error.value)
+
+
+@each_kind
+@pytest.mark.parametrize("source", ["d/{}.{}", "d", "d/*.{1}", "*/o?e.{1}"])
+def test_a_table_is_a_file_a_folder_or_a_glob(kind: str, source: str) -> None:
+    put(f"d/one.{kind}", {"a": ["1"], "b": ["x"]})
+    assert read(source.format("one", kind)) == [{"a": ["1"], "b": ["x"]}]
+
+
+def test_a_source_may_be_absolute(tmp_path: Path) -> None:
+    put("d/one.csv", {"a": ["1"], "b": ["x"]})
+    assert read(f"{tmp_path}/d/*.csv") == [{"a": ["1"], "b": ["x"]}]
+
+
+def test_a_files_name_may_look_like_a_glob() -> None:
+    put("t[1].csv", {"a": ["1"], "b": ["x"]})
+    assert read("t[1].csv") == [{"a": ["1"], "b": ["x"]}]
+
+
+@each_kind
+@pytest.mark.parametrize("source", ["d", "d/*"])
+def test_files_are_read_in_the_order_of_their_names(kind: str, source: str) -> None:
+    for name in ("part-2", "part-10", "part-1"):
+        put(f"d/{name}.{kind}", {"a": [name]})
+    assert [part["a"] for part in read(source, ("a",))] == [["part-1"], ["part-10"], ["part-2"]]
+
+
+def test_a_folders_other_files_and_folders_are_left_out() -> None:
+    put("d/t.csv", {"a": ["1"]})
+    put("d/below/u.csv", {"a": ["2"]})
+    put("d/folder.csv/u.csv", {"a": ["3"]})
+    Path("d/README.md").write_text("a\n")
+    assert open_table("d", ("a",)).files == (Path("d/t.csv"),)
+
+
+@each_kind
+def test_columns_come_in_the_order_wanted(kind: str) -> None:
+    put(f"t.{kind}", {"a": ["1"], "b": ["2"], "c": ["3"]})
+    [part] = read(f"t.{kind}", ("c", "a"))
+    assert list(part.items()) == [("c", ["3"]), ("a", ["1"])]
+
+
+@each_kind
+def test_a_wanted_column_that_is_absent_is_absent_from_the_part(kind: str) -> None:
+    put(f"t.{kind}", {"a": ["1"]})
+    assert read(f"t.{kind}") == [{"a": ["1"]}]
+
+
+@each_kind
+def test_when_every_wanted_column_is_absent_no_other_is_read(kind: str) -> None:
+    put(f"t.{kind}", {"z": ["1"]})
+    assert [part for part in read(f"t.{kind}") if part] == []
+
+
+@each_kind
+def test_a_column_is_absent_only_from_the_files_that_lack_it(kind: str) -> None:
+    put(f"d/1.{kind}", {"a": ["1"], "b": ["x"]})
+    put(f"d/2.{kind}", {"a": ["2"]})
+    assert read("d") == [{"a": ["1"], "b": ["x"]}, {"a": ["2"]}]
+
+
+@each_kind
+def test_a_table_can_be_read_again(kind: str) -> None:
+    put(f"t.{kind}", {"a": ["1", "2"]})
+    table = open_table(f"t.{kind}", ("a",), 1)
+    assert [list(f["a"]) for f in table] == [list(f["a"]) for f in table] == [["1"], ["2"]]
+
+
+@each_kind
+def test_a_part_tells_its_file_and_first_row(kind: str) -> None:
+    put(f"d/1.{kind}", {"a": ["1", "2", "3"]})
+    put(f"d/2.{kind}", {"a": ["4"]})
+    places = [(part.file.stem, part.first_row) for part in open_table("d", ("a",), 2).parts()]
+    assert places == [("1", 1), ("1", 3), ("2", 1)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    files=st.lists(st.lists(texts.map("x".__add__), max_size=12), min_size=1, max_size=3),
+    part_rows=st.integers(1, 14),
+    kind=st.sampled_from(SUFFIXES),
+    group_rows=st.integers(1, 14),
+)
+def test_parts_put_together_are_the_table_whatever_their_size(
+    tmp_path_factory: pytest.TempPathFactory,
+    files: list[list[str]],
+    part_rows: int,
+    kind: str,
+    group_rows: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("table")
+    for place, cells in enumerate(files):
+        path = put(f"{folder}/{place}.{kind}", {"a": cells})
+        if kind == "parquet":
+            columns = {"a": pa.array(cells, pa.string())}
+            pq.write_table(pa.table(columns), path, row_group_size=group_rows)
+    parts = [part["a"] for part in read(folder, ("a",), part_rows)]
+    assert [*chain(*parts)] == [*chain(*files)]
+    sizes = [[len(cells) - i for i in range(0, len(cells), part_rows)] for cells in files]
+    assert [len(p) for p in parts] == [min(n, part_rows) for left in sizes for n in left or [0]]
+
+
+def test_rows_are_whole_across_the_readers_blocks() -> None:
+    cells = [f"{i},\n" * 40 for i in range(10_000)]
+    put("t.csv", {"a": cells})
+    assert [*chain(*(part["a"] for part in read("t.csv", ("a",), 999)))] == cells
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(texts.map("x".__add__), texts.map("y".__add__)), min_size=1, max_size=5))
+def test_any_text_survives_csv(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerows([("a", "b"), *rows])
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    path.write_bytes(buffer.getvalue().encode())
+    [part] = read(path)
+    assert list(zip(part["a"], part["b"], strict=True)) == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('a,b\n"1\n2",x\n', {"a": ["1\n2"], "b": ["x"]}),
+        ('a,b\n"1,2",x\n', {"a": ["1,2"], "b": ["x"]}),
+        ('a,b\n"1""2",x\n', {"a": ['1"2'], "b": ["x"]}),
+        ('"a","b"\n1,x\n', {"a": ["1"], "b": ["x"]}),
+        ("\ufeffa,b\n1,x\n", {"a": ["1"], "b": ["x"]}),
+        ("a,b\r\n1,x\r\n2,y\r\n", {"a": ["1", "2"], "b": ["x", "y"]}),
+        ("a,b\n1,x", {"a": ["1"], "b": ["x"]}),
+        ("a,b\n\n1,x\n\n", {"a": ["1"], "b": ["x"]}),
+        ("a,b\n007,1.50\n", {"a": ["007"], "b": ["1.50"]}),
+        ("a,b\ntrue,2020-01-01\n", {"a": ["true"], "b": ["2020-01-01"]}),
+        ("b,z,a\nx,?,1\n", {"a": ["1"], "b": ["x"]}),
+        ("a,z,z,b\n1,2,3,x\n", {"a": ["1"], "b": ["x"]}),
+    ],
+    ids=[
+        "newline in quotes",
+        "comma in quotes",
+        "quote in quotes",
+        "quoted header",
+        "byte order mark",
+        "CRLF",
+        "no last newline",
+        "empty lines",
+        "leading and trailing zeros",
+        "no types are guessed",
+        "extra column",
+        "extra column twice",
+    ],
+)
+def test_csv_cells_are_text(content: str, expected: dict[str, list[str]]) -> None:
+    assert read_csv(content) == expected
+
+
+@pytest.mark.parametrize("token", ["", '""', "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null"])
+def test_a_missing_token_is_null(token: str) -> None:
+    assert read_csv(f"a,b\n{token},x\n") == {"a": [None], "b": ["x"]}
+
+
+@pytest.mark.parametrize("text", ["None", "?", "-", " ", "0", "na ", "Nana"])
+def test_other_text_is_not_missing(text: str) -> None:
+    assert read_csv(f"a,b\n{text},x\n")["a"] == [text]
+
+
+def test_bad_bytes_in_a_column_that_is_not_wanted_do_no_harm() -> None:
+    assert read_csv(b"a,b,c\n1,x,\xff\n") == {"a": ["1"], "b": ["x"]}
+
+
+@pytest.mark.parametrize("content", ["a,b\n", "a,b\r\n"])
+def test_a_header_alone_is_a_part_without_rows(content: str) -> None:
+    Path("t.csv").write_bytes(content.encode())
+    assert read("t.csv") == [{"a": [], "b": []}]
+
+
+def test_parquet_without_rows_is_a_part_without_rows() -> None:
+    pq.write_table(pa.table({"a": pa.array([], pa.string())}), "t.parquet")
+    assert read("t.parquet", ("a",)) == [{"a": []}]
+
+
+def test_parquet_cells_have_their_types() -> None:
+    pq.write_table(pa.table({"a": [1, 2], "b": [True, False], "c": [0.5, None]}), "t.parquet")
+    assert read("t.parquet", ("a", "b", "c")) == [
+        {"a": [1, 2], "b": [True, False], "c": [0.5, None]}
+    ]
+
+
+def test_a_parquet_columns_name_may_have_a_dot() -> None:
+    pq.write_table(pa.table({"a.b": [1], "a": [2]}), "t.parquet")
+    assert read("t.parquet", ("a", "a.b")) == [{"a": [2], "a.b": [1]}]
+
+
+def test_a_parquet_column_that_pandas_calls_its_index_is_a_column() -> None:
+    frame = pd.DataFrame({"a": ["x", "y"]}, index=pd.Index(["1", "2"], name="b"))
+    frame.to_parquet("t.parquet")
+    assert read("t.parquet") == [{"a": ["x", "y"], "b": ["1", "2"]}]
+
+
+@pytest.mark.parametrize("rows", [slice(2, None), [0, 3], [3, 1, 0]])
+def test_a_parts_rows_are_numbered_from_0_whatever_index_pandas_wrote(rows: Any) -> None:
+    pd.DataFrame({"a": list("wxyz")}).iloc[rows].to_parquet("t.parquet")
+    for part in open_table("t.parquet", ("a",)):
+        assert list(part.index) == list(range(len(part)))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "Empty CSV file"),
+        (b"\n", "Empty CSV file"),
+        (b"a,b\n1,2\n1,2,3\n", "Expected 2 columns, got 3"),
+        (b"a,b\n1,2\n1\n", "Expected 2 columns, got 1"),
+        (b"a,b\n1,M\xfcnchen\n", "invalid UTF8"),
+        (b"a,b,\xfc\n1,2,3\n", ""),
+    ],
+    ids=["0 bytes", "empty line", "a cell more", "a cell less", "bad bytes", "bad header"],
+)
+def test_a_csv_file_that_cant_be_read_is_named(content: bytes, reason: str) -> None:
+    Path("t.csv").write_bytes(content)
+    text = refusal("t.csv")
+    assert text.startswith("t.csv can't be read; mend or remove it: ")
+    assert reason in text
+
+
+def test_a_ragged_row_far_down_the_file_is_found() -> None:
+    Path("t.csv").write_text("a,b\n" + "1,2\n" * 500_000 + "1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"^t\.csv can't be read"):
+        list(open_table("t.csv", ("a", "b")))
+
+
+@pytest.mark.parametrize("damage", ["0 bytes", "text", "cut off", "damaged data"])
+def test_a_parquet_file_that_cant_be_read_is_named(damage: str) -> None:
+    whole = put("t.parquet", {"a": ["1", "2"], "b": ["x", "y"]}).read_bytes()
+    damaged = {
+        "0 bytes": b"",
+        "text": b"a,b\n1,2\n",
+        "cut off": whole[:-20],
+        "damaged data": whole[:4] + b"\xff" * 60 + whole[64:],
+    }
+    Path("t.parquet").write_bytes(damaged[damage])
+    assert refusal("t.parquet").startswith("t.parquet can't be read; mend or remove it: ")
+
+
+def test_the_bad_file_among_good_ones_is_named() -> None:
+    put("d/1.csv", {"a": ["1"], "b": ["x"]})
+    Path("d/2.csv").write_bytes(b"")
+    assert refusal("d").startswith("d/2.csv ")
+
+
+@each_kind
+def test_a_wanted_column_that_is_there_twice_is_named_with_its_file(kind: str) -> None:
+    if kind == "csv":
+        Path("t.csv").write_text("a,b,a\n1,2,3\n", encoding="utf-8")
+    else:
+        pq.write_table(pa.table([pa.array([1])] * 3, names=["a", "b", "a"]), "t.parquet")
+    assert refusal(f"t.{kind}") == f"t.{kind} has two columns called 'a'; rename or remove one"
+
+
+@pytest.mark.parametrize("source", ["nothing.csv", "nothing", "*.csv", "empty", "d/*.parquet"])
+def test_a_source_without_files_is_named(source: str) -> None:
+    Path("empty").mkdir()
+    put("d/t.csv", {"a": ["1"]})
+    assert refusal(source).startswith(
+        f"{source} is not there, or empty; name a .csv or .parquet file"
+    )
+
+
+@pytest.mark.parametrize("source", ["d", "d/*"])
+def test_csv_and_parquet_together_are_refused(source: str) -> None:
+    put("d/1.csv", {"a": ["1"]})
+    put("d/2.parquet", {"a": ["2"]})
+    assert refusal(source).startswith(f"{source} holds .csv and .parquet files; name ")
+
+
+@pytest.mark.parametrize("name", ["t.txt", "t.csv.gz", "t"])
+def test_a_file_of_another_kind_is_refused(name: str) -> None:
+    Path(name).write_text("a\n1\n", encoding="utf-8")
+    assert refusal(name).startswith(f"{name} holds {Path(name).suffix} files; name ")
+
+
+@each_kind
+def test_column_names_are_those_of_the_file(kind: str) -> None:
+    assert column_names(put(f"t.{kind}", {"b": ["1"], "a": ["2"]})) == ["b", "a"]
+
+
+def save(*frames: pd.DataFrame) -> Path:
+    with writing(Path("table")) as write:
+        for frame in frames:
+            write(frame)
+    return Path("table")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+ONE = pd.DataFrame({"id": ["1", None], "x": [0.5, math.nan]})
+TWO = pd.DataFrame({"id": ["3"], "x": [1.5]})
+
+
+def test_each_call_writes_a_part() -> None:
+    assert sorted(contents(save(ONE, TWO))) == ["part-00000.parquet", "part-00001.parquet"]
+
+
+def test_no_rows_write_no_part() -> None:
+    assert sorted(contents(save(ONE[:0], ONE, ONE[:0], TWO))) == [
+        "part-00000.parquet",
+        "part-00001.parquet",
+    ]
+
+
+def test_a_table_without_parts_is_an_empty_folder() -> None:
+    assert contents(save()) == {}
+
+
+def test_what_was_written_is_read_back() -> None:
+    parts = list(open_table(save(ONE, TWO), ("id", "x")))
+    pd.testing.assert_frame_equal(pd.concat(parts), pd.concat([ONE, TWO]), check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([0.5, None], "double"),
+        (np.array([0.5, 1], "float32"), "double"),
+        (["a", None], "string"),
+        (pd.Categorical(["a", "b"]), "string"),
+        (pd.Series([None, None], dtype="str"), "string"),
+    ],
+    ids=["float64", "float32", "text", "categories", "missing text"],
+)
+def test_float_columns_are_float64_and_text_is_text(values: Any, kind: str) -> None:
+    folder = save(pd.DataFrame({"a": values}))
+    assert str(pq.read_schema(folder / "part-00000.parquet").field("a").type) == kind
+
+
+def test_the_index_is_not_written() -> None:
+    folder = save(ONE.set_axis([7, 8]).rename_axis("n"))
+    assert pq.read_schema(folder / "part-00000.parquet").names == ["id", "x"]
+
+
+def test_no_version_of_pandas_is_written() -> None:
+    assert b"pandas" not in contents(save(ONE))["part-00000.parquet"]
+
+
+def test_writing_twice_gives_the_same_bytes() -> None:
+    assert contents(save(ONE, TWO)) == contents(save(ONE, TWO))
+
+
+def test_the_bytes_do_not_depend_on_the_index() -> None:
+    assert contents(save(ONE.set_axis([7, 8]))) == contents(save(ONE))
+
+
+def test_the_old_table_is_replaced_whole() -> None:
+    save(ONE, TWO)
+    assert contents(save(TWO)).keys() == {"part-00000.parquet"}
+    assert read("table", ("id",)) == [{"id": ["3"]}]
+
+
+def test_the_old_table_stands_until_the_block_ends() -> None:
+    before = contents(save(ONE))
+    with writing(Path("table")) as write:
+        write(TWO)
+        assert contents(Path("table")) == before
+
+
+def fail_to_save(frame: pd.DataFrame) -> None:
+    with writing(Path("table")) as write:
+        write(frame)
+        raise KeyError
+
+
+def test_an_exception_leaves_the_old_table_and_nothing_else() -> None:
+    before = contents(save(ONE))
+    with pytest.raises(KeyError):
+        fail_to_save(TWO)
+    assert contents(Path("table")) == before
+    assert [path.name for path in Path().iterdir()] == ["table"]
+
+
+def test_an_exception_leaves_nothing_where_no_table_was() -> None:
+    with pytest.raises(KeyError):
+        fail_to_save(TWO)
+    assert list(Path().iterdir()) == []
+
+
+def test_arrays_are_the_features_and_the_target_of_each_part() -> None:
+    columns = {"y": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0], "a": [7.0, 8.0, 9.0]}
+    table = open_table(save(pd.DataFrame(columns)), tuple(columns), 2)
+    parts = [(X.tolist(), y.tolist()) for X, y in Arrays(table, ("a", "b"), "y")]
+    assert parts == [([[7, 4], [8, 5]], [1, 2]), ([[9, 6]], [3])]
+
+
+def test_a_tables_parts_have_a_hundred_thousand_rows_unless_told_otherwise() -> None:
+    assert Table((), ()).part_rows == 100_000

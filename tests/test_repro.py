@@ -1,0 +1,161 @@
+"""`dvc repro` in a fresh clone, as a newcomer meets it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+from conftest import run
+
+pytestmark = pytest.mark.slow
+
+STAGES = ["prepare", "featurize", "train", "register", "predict"]
+MODEL = "Reg_RidgeCV_possums"
+
+
+def store(project: Path) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+
+
+def runs(project: Path) -> list[mlflow.entities.Run]:
+    client = store(project)
+    experiment = client.get_experiment_by_name("Possum_tails")
+    return client.search_runs([experiment.experiment_id], order_by=["start_time"])
+
+
+def ran(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line.split("'")[1] for line in done.stdout.splitlines() if "Running stage" in line]
+
+
+def test_the_committed_lock_is_what_a_fresh_clone_reproduces(reproduced: Path) -> None:
+    assert run("git", "status", "--porcelain", cwd=reproduced).stdout == ""
+
+
+def test_each_stage_leaves_one_finished_run_in_mlflow(reproduced: Path) -> None:
+    found = [(r.info.run_name, r.info.status) for r in runs(reproduced)[:5]]
+    assert found == [(stage, "FINISHED") for stage in STAGES]
+
+
+def test_the_model_is_version_1_and_champion(reproduced: Path) -> None:
+    version = store(reproduced).get_model_version_by_alias(MODEL, "champion")
+    assert int(version.version) == 1
+    assert version.tags["model_type"] == "regression"
+    assert version.tags["gate.decision"] == "champion"
+    assert "no champion" in version.description
+
+
+def test_the_version_is_tagged_with_the_md5_of_the_model_in_dvc_lock(reproduced: Path) -> None:
+    version = store(reproduced).get_model_version_by_alias(MODEL, "champion")
+    lock = (reproduced / "dvc.lock").read_text()
+    assert f"md5: {version.tags['dvc.md5']}" in lock
+
+
+def test_the_runs_name_their_tables_by_the_md5_in_dvc_lock(reproduced: Path) -> None:
+    lock = (reproduced / "dvc.lock").read_text()
+    digests = [i.dataset.digest for r in runs(reproduced)[:5] for i in r.inputs.dataset_inputs]
+    assert len(digests) == 8
+    assert [digest for digest in digests if f"md5: {digest}" not in lock] == []
+
+
+def test_the_train_run_shows_params_metrics_and_figures(reproduced: Path) -> None:
+    train = runs(reproduced)[2]
+    client = store(reproduced)
+    figures = [f.path for f in client.list_artifacts(train.info.run_id, "plots")]
+    assert train.data.params["train.alphas"].startswith("[0.001, ")
+    assert train.data.metrics["validation.rmse"] < train.data.metrics["baseline.validation.rmse"]
+    assert "plots/error_by_alpha.png" in figures
+
+
+def test_the_featurize_run_holds_the_scaler_and_the_means(reproduced: Path) -> None:
+    featurize = runs(reproduced)[1]
+    models = store(reproduced).search_logged_models([featurize.info.experiment_id])
+    assert 3 < featurize.data.metrics["mean.age"] < 5
+    assert "scaler" in [m.name for m in models if m.source_run_id == featurize.info.run_id]
+
+
+def test_predictions_and_both_figures_are_there(reproduced: Path) -> None:
+    lines = (reproduced / "predictions/possum_tail_length.csv").read_text().splitlines()
+    assert lines[0] == "case,prediction,actual,residual"
+    assert len(lines) == 17
+    for figure in ("predicted_and_actual", "predicted_against_actual"):
+        assert (reproduced / f"plots/{figure}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_repro_runs_nothing(reproduced: Path) -> None:
+    done = run("dvc", "repro", cwd=reproduced)
+    assert ran(done) == []
+    assert "Data and pipelines are up to date." in done.stdout
+
+
+def test_a_forced_repro_leaves_every_tracked_byte_as_it_was(reproduced: Path) -> None:
+    done = run("dvc", "repro", "--force", cwd=reproduced)
+    assert ran(done) == STAGES
+    assert run("git", "status", "--porcelain", cwd=reproduced).stdout == ""
+
+
+def test_a_model_that_is_registered_already_gets_no_second_version(reproduced: Path) -> None:
+    run("dvc", "repro", "--force", "--single-item", "register", cwd=reproduced)
+    assert len(store(reproduced).search_model_versions(f"name = '{MODEL}'")) == 1
+
+
+def test_an_edited_param_reruns_only_what_depends_on_it(unchanged: Path) -> None:
+    params = unchanged / "params.yaml"
+    params.write_text(params.read_text().replace("min_r2: 0.0", "min_r2: 0.1"))
+    assert ran(run("dvc", "repro", cwd=unchanged)) == ["register"]
+
+
+def test_an_edited_library_file_reruns_the_stages_that_import_it(unchanged: Path) -> None:
+    with (unchanged / "ridgeline/ridge.py").open("a") as file:
+        file.write("# a comment\n")
+    changed = run("dvc", "status", cwd=unchanged).stdout
+    assert [line.rstrip(":") for line in changed.splitlines() if line[0].isalpha()] == ["train"]
+
+
+def test_the_champion_predicts_raw_rows_where_this_repository_is_not(
+    reproduced: Path, tmp_path: Path
+) -> None:
+    script = f"""
+import mlflow, pandas, sys
+mlflow.set_tracking_uri("sqlite:///{reproduced / "mlflow.db"}")
+rows = pandas.read_csv(r"{reproduced / "data/raw/possum.csv"}", dtype={{"site": str}}).dropna()
+rows["age"] = rows["age"].astype(float)
+model = mlflow.sklearn.load_model("models:/{MODEL}@champion")
+served = mlflow.pyfunc.load_model("models:/{MODEL}@champion")
+print(len(model.predict(rows)), abs(model.predict(rows) - served.predict(rows)).max())
+assert not [name for name in sys.modules if name.startswith(("ridgeline", "stages"))]
+"""
+    done = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH="")
+    assert done.stdout.split() == ["101", "0.0"]
+
+
+def test_data_and_models_travel_through_a_remote(unchanged: Path, tmp_path: Path) -> None:
+    run("dvc", "remote", "add", "--default", "shelf", str(tmp_path / "shelf"), cwd=unchanged)
+    run("dvc", "push", cwd=unchanged)
+    before = (unchanged / "models/model.joblib").read_bytes()
+    shutil.rmtree(unchanged / ".dvc/cache")
+    for folder in ("data/prepared", "data/features", "models", "predictions"):
+        shutil.rmtree(unchanged / folder)
+    run("dvc", "pull", cwd=unchanged)
+    assert (unchanged / "models/model.joblib").read_bytes() == before
+    assert "up to date" in run("dvc", "status", cwd=unchanged).stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (("metrics", "show"), "validation.rmse"),
+        (("metrics", "diff", "--all"), "validation.rmse"),
+        (("params", "diff", "--all"), "train.alphas"),
+        (("dag",), "featurize"),
+        (("exp", "show", "--no-pager"), "workspace"),
+        (("plots", "show"), "index.html"),
+        (("plots", "diff", "HEAD"), "index.html"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else None,
+)
+def test_dvc_has_something_to_show(
+    reproduced: Path, command: tuple[str, ...], expected: str
+) -> None:
+    assert expected in run("dvc", *command, cwd=reproduced, COLUMNS="400").stdout

@@ -1,0 +1,211 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics
+
+from ridgeline import scoring
+
+ORACLE = {
+    "rmse": metrics.root_mean_squared_error,
+    "mae": metrics.mean_absolute_error,
+    "r2": metrics.r2_score,
+}
+
+
+def rows(count=40, seed=0, offset=0.0):
+    random = np.random.default_rng(seed)
+    actual = offset + random.normal(size=count)
+    return actual, actual + 0.5 * random.normal(size=count)
+
+
+def in_parts(actual, predicted, cuts=()):
+    return list(zip(np.split(actual, cuts), np.split(predicted, cuts), strict=True))
+
+
+def assert_same(ours, theirs, rtol=1e-10):
+    assert list(ours) == list(theirs)
+    np.testing.assert_allclose(list(ours.values()), list(theirs.values()), rtol=rtol)
+
+
+def of_scikit_learn(actual, predicted):
+    return {name: float(metric(actual, predicted)) for name, metric in ORACLE.items()}
+
+
+@st.composite
+def scored_tables(draw):
+    """Draw any table whose actual values are not all equal, and whose baseline is among them."""
+    values = st.floats(-1e3, 1e3).map(lambda value: round(value, 3))
+    table = st.lists(st.tuples(values, values), min_size=2, max_size=50)
+    actual, predicted = np.array(draw(table.filter(lambda t: len({row[0] for row in t}) > 1))).T
+    cuts = sorted(draw(st.lists(st.integers(0, len(actual)), max_size=5)))
+    baseline = draw(st.floats(actual.min(), actual.max()))
+    return actual, predicted, baseline, cuts
+
+
+@settings(max_examples=200, deadline=None)
+@given(scored_tables())
+def test_metrics_are_scikit_learns_however_rows_are_cut_into_parts(table):
+    actual, predicted, baseline, cuts = table
+    scored = scoring.metrics(scoring.total(in_parts(actual, predicted, cuts), baseline))
+    expected = of_scikit_learn(actual, predicted)
+    assert scored["rmse"] == pytest.approx(expected["rmse"], rel=1e-12, abs=1e-300)
+    assert scored["mae"] == pytest.approx(expected["mae"], rel=1e-12, abs=1e-300)
+    assert 1 - scored["r2"] == pytest.approx(1 - expected["r2"], rel=1e-6, abs=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(scored_tables())
+def test_baseline_metrics_are_those_of_predicting_the_baseline(table):
+    actual, predicted, baseline, cuts = table
+    sums = scoring.total(in_parts(actual, predicted, cuts), baseline)
+    expected = scoring.metrics(scoring.total([(actual, np.full(len(actual), baseline))], baseline))
+    assert scoring.baseline_metrics(sums) == pytest.approx(expected, rel=1e-12)
+
+
+def test_predicting_the_mean_has_an_r2_of_zero():
+    actual, predicted = rows()
+    sums = scoring.total([(actual, predicted)], actual.mean())
+    assert scoring.baseline_metrics(sums)["r2"] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("count", [scoring.GROUPS - 1, scoring.GROUPS, 3 * scoring.GROUPS + 7])
+def test_metrics_are_scikit_learns_for_more_rows_than_groups(count):
+    actual, predicted = rows(count)
+    sums = scoring.total(in_parts(actual, predicted, [1, 500, 501]), 0.0)
+    assert_same(scoring.metrics(sums), of_scikit_learn(actual, predicted))
+
+
+@pytest.mark.parametrize("baseline", [1e6, 1e6 + 100, 1e6 - 0.3])
+def test_a_large_offset_of_the_target_costs_no_accuracy(baseline):
+    actual, predicted = rows(offset=1e6)
+    sums = scoring.total([(actual, predicted)], baseline)
+    assert_same(scoring.metrics(sums), of_scikit_learn(actual, predicted), rtol=1e-9)
+
+
+def test_r2_is_right_where_the_rows_lie_far_from_the_baseline():
+    actual, predicted = rows(offset=1e5)
+    scored = scoring.metrics(scoring.total([(actual, predicted)], 0.0))
+    assert scored["r2"] == pytest.approx(metrics.r2_score(actual, predicted), abs=1e-4)
+
+
+def test_perfect_predictions_have_no_error():
+    actual, _ = rows()
+    sums = scoring.total([(actual, actual)], 0.0)
+    assert scoring.metrics(sums) == {"rmse": 0.0, "mae": 0.0, "r2": 1.0}
+
+
+@pytest.mark.parametrize("count", [1, 2, 1000, 12345])
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e6 - 0.1])
+@pytest.mark.parametrize("baseline", [0.0, 0.3, 1e6])
+def test_r2_is_none_where_all_actual_values_are_equal(count, value, baseline):
+    sums = scoring.total([(np.full(count, value), np.zeros(count))], baseline)
+    assert scoring.metrics(sums)["r2"] is None
+
+
+def test_where_r2_is_none_the_errors_are_still_told():
+    sums = scoring.total([(np.array([3.0]), np.array([1.0]))], 0.0)
+    assert scoring.metrics(sums) == {"rmse": 2.0, "mae": 2.0, "r2": None}
+
+
+@settings(max_examples=50, deadline=None)
+@given(cuts=st.lists(st.integers(0, 2500), max_size=6).map(sorted))
+def test_sums_are_the_same_however_rows_are_cut_into_parts(cuts):
+    actual, predicted = rows(2500)
+    whole = scoring.total([(actual, predicted)], 0.1)
+    cut = scoring.total(in_parts(actual, predicted, cuts), 0.1)
+    np.testing.assert_allclose(cut, whole, rtol=1e-12, atol=1e-13)
+
+
+def test_every_row_is_counted_in_its_group():
+    sums = scoring.sums(*rows(3), baseline=0.0, first_row=scoring.GROUPS - 1)
+    assert list(np.flatnonzero(sums[:, 0])) == [0, 1, scoring.GROUPS - 1]
+
+
+def test_no_parts_sum_up_to_nothing():
+    np.testing.assert_array_equal(scoring.total([], 0.0), np.zeros((scoring.GROUPS, 6)))
+
+
+def test_summing_up_leaves_the_sums_of_no_rows_alone():
+    scoring.total([rows()], 0.0)
+    assert not scoring.NONE.any()
+
+
+@pytest.mark.parametrize("count", [40, 5000], ids=["a row a group", "rows in groups"])
+@pytest.mark.parametrize("name", scoring.NAMES)
+def test_intervals_contain_the_estimate(name, count):
+    sums = scoring.total([rows(count)], 0.0)
+    low, high = scoring.intervals(sums)[name]
+    assert low < scoring.metrics(sums)[name] < high
+
+
+def test_intervals_are_the_same_each_time():
+    sums = scoring.total([rows()], 0.0)
+    assert scoring.intervals(sums) == scoring.intervals(sums.copy())
+
+
+def test_intervals_follow_the_seed():
+    sums = scoring.total([rows()], 0.0)
+    assert scoring.intervals(sums, seed=1) != scoring.intervals(sums, seed=2)
+
+
+@pytest.mark.parametrize("name", scoring.NAMES)
+def test_a_higher_level_gives_a_wider_interval(name):
+    sums = scoring.total([rows()], 0.0)
+    narrow, wide = (scoring.intervals(sums, level)[name] for level in (0.5, 0.99))
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+@pytest.mark.parametrize(
+    ("count", "tolerance"),
+    [(15, 0.1), (200, 0.1), (3000, 0.15)],
+    ids=["15 rows", "200 rows", "3000 rows"],
+)
+@pytest.mark.parametrize("name", scoring.NAMES)
+def test_intervals_are_about_those_of_scipys_bootstrap(name, count, tolerance):
+    actual, predicted = rows(count)
+    low, high = scoring.intervals(scoring.total([(actual, predicted)], 0.0))[name]
+    expected = stats.bootstrap(
+        (actual, predicted),
+        ORACLE[name],
+        paired=True,
+        vectorized=False,
+        method="percentile",
+        n_resamples=1000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    width = expected.high - expected.low
+    np.testing.assert_allclose([low, high], expected, rtol=0, atol=tolerance * width)
+
+
+def test_about_95_of_100_intervals_contain_the_truth():
+    inside = 0
+    for seed in range(100):
+        low, high = scoring.intervals(scoring.total([rows(200, seed)], 0.0))["rmse"]
+        inside += low <= 0.5 <= high
+    assert 88 <= inside <= 100
+
+
+def test_intervals_do_not_mind_a_large_offset():
+    plain, offset = (
+        scoring.intervals(scoring.total([rows(offset=offset)], offset)) for offset in (0.0, 1e6)
+    )
+    for name in scoring.NAMES:
+        np.testing.assert_allclose(offset[name], plain[name], rtol=1e-6)
+
+
+def test_r2_has_no_interval_where_it_is_not_defined():
+    sums = scoring.total([(np.full(20, 3.0), rows(20)[1])], 0.0)
+    assert scoring.intervals(sums)["r2"] == (None, None)
+
+
+def test_the_interval_of_a_single_row_is_its_error():
+    sums = scoring.total([(np.array([3.0]), np.array([1.0]))], 0.0)
+    assert scoring.intervals(sums) == {"rmse": (2.0, 2.0), "mae": (2.0, 2.0), "r2": (None, None)}
+
+
+def test_resamples_of_equal_values_are_left_out_of_r2s_interval():
+    actual, predicted = np.array([0.0, 1.0]), np.array([0.5, 0.5])
+    sums = scoring.total([(actual, predicted)], 0.0)
+    assert scoring.intervals(sums)["r2"] == (0.0, 0.0)

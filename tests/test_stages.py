@@ -1,0 +1,94 @@
+"""Stages run by hand, with what a user can get wrong and what a user may leave out."""
+
+import socket
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def edit(project: Path, old: str, new: str) -> None:
+    params = project / "params.yaml"
+    assert old in params.read_text()
+    params.write_text(params.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize("stage", ["prepare", "featurize", "train", "register", "predict"])
+def test_a_wrong_setting_is_one_line_and_status_1(unchanged: Path, stage: str) -> None:
+    edit(unchanged, "test: 0.15 ", "test: 0.95 ")
+    done = run("python", "-m", f"stages.{stage}", cwd=unchanged, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: params.yaml: prepare: validation 0.15 and test 0.95 leave no rows to train on; "
+        "their sum must be below 1\n"
+    )
+
+
+def test_bad_data_is_refused_and_nothing_is_written(unchanged: Path) -> None:
+    raw = unchanged / "data/raw/possum.csv"
+    raw.write_text(raw.read_text().replace("\n2,1,Vic,f,6.0,", "\n2,1,Vic,f,old,"))
+    before = (unchanged / "metrics/prepare.json").read_bytes()
+    parts = sorted((unchanged / "data/prepared").rglob("*"))
+    done = run("python", "-m", "stages.prepare", cwd=unchanged, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: data/raw/possum.csv breaks the data contract; mend the rows, or the columns that "
+        "params.yaml names under data:",
+        "  age is not a number in 1 row: case 2 = 'old'",
+    ]
+    assert (unchanged / "metrics/prepare.json").read_bytes() == before
+    assert sorted((unchanged / "data/prepared").rglob("*")) == parts
+
+
+def test_rows_without_the_target_are_predicted(unchanged: Path) -> None:
+    rows = pd.read_csv(unchanged / "data/raw/possum.csv").drop(columns="taill")
+    rows.loc[0, "site"] = 8
+    rows.to_csv(unchanged / "data/raw/new.csv", index=False)
+    edit(unchanged, "input: data/prepared/test ", "input: data/raw/new.csv ")
+    done = run("python", "-m", "stages.predict", cwd=unchanged)
+    predicted = pd.read_csv(unchanged / "predictions/possum_tail_length.csv")
+    assert list(predicted.columns) == ["case", "prediction"]
+    assert predicted["prediction"].notna().sum() == 101
+    assert "site '8', in 1 rows, was not among the training rows: ignored" in done.stderr
+    assert "3 rows have a missing value and get no prediction" in done.stderr
+
+
+@pytest.mark.parametrize("stage", ["prepare", "featurize", "train"])
+def test_without_mlflow_a_stage_warns_and_is_done(
+    unchanged: Path, stage: str, closed_port: int
+) -> None:
+    uri = f"http://127.0.0.1:{closed_port}"
+    done = run("python", "-m", f"stages.{stage}", cwd=unchanged, MLFLOW_TRACKING_URI=uri)
+    assert done.stderr.startswith(f"warning: {stage} is done, but its run is not logged: MLflow at")
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_mlflow_register_fails_with_one_line(unchanged: Path, closed_port: int) -> None:
+    uri = f"http://name:hidden@127.0.0.1:{closed_port}"
+    done = run(
+        "python", "-m", "stages.register", cwd=unchanged, check=False, MLFLOW_TRACKING_URI=uri
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"error: MLflow at http://127.0.0.1:{closed_port} does not answer"
+    )
+    assert done.stderr.count("\n") == 1
+    assert "hidden" not in done.stderr
+
+
+def test_a_model_that_mlflow_lost_is_logged_and_registered_again(unchanged: Path) -> None:
+    (unchanged / "mlflow.db").unlink()
+    run("python", "-m", "stages.register", cwd=unchanged)
+    done = run("python", "-m", "stages.register", cwd=unchanged)
+    assert done.stdout.startswith("Reg_RidgeCV_possums version 1 (")
+    assert done.stdout.endswith("it is the champion already\n")
