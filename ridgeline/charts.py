@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ridgeline.files import replacing
 
 Array = npt.NDArray[np.float64]
+SHOWN_FEATURES, SHOWN_KEYS = 40, 20
 PREDICTED, ACTUAL, QUIET = "#0b6e99", "#d9730d", "#9b9a97"
 
 
@@ -27,17 +28,22 @@ def error_by_alpha(alphas: Sequence[float], rmse: Array, chosen: float) -> Figur
     axes.plot(np.asarray(alphas)[order], rmse[order], color=PREDICTED, marker="o", markersize=3)
     axes.axvline(chosen, color=ACTUAL, linewidth=1, linestyle="--", label=f"chosen: {chosen:.4g}")
     axes.set_xscale("log")
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False)
     return figure
 
 
 def coefficients(names: Sequence[str], values: Array) -> Figure:
-    """Draw each feature's coefficient, the largest on top."""
-    height = max(3.0, 0.25 * len(names) + 1)
-    figure, axes = _figure("Coefficients by feature", "coefficient", "", height)
-    order = np.argsort(np.abs(values), kind="stable")
+    """Draw each feature's coefficient, the largest on top, and at most `SHOWN_FEATURES`."""
+    order = np.argsort(np.abs(values), kind="stable")[-SHOWN_FEATURES:]
+    shown = f", the {len(order)} largest of {len(names)}" if len(order) < len(names) else ""
+    figure, axes = _figure(
+        f"Coefficients by feature{shown}", "coefficient", "", height=max(2.5, 0.25 * len(order) + 1)
+    )
     colors = [PREDICTED if values[i] >= 0 else ACTUAL for i in order]
-    axes.barh([names[i] for i in order], values[order], color=colors)
+    places = np.arange(len(order))
+    axes.barh(places, values[order], height=0.8, color=colors)
+    axes.set_yticks(places, [_label(names[i], 30) for i in order])
+    axes.set_ylim(-1, len(order))
     axes.axvline(0, color=QUIET, linewidth=1)
     return figure
 
@@ -48,11 +54,15 @@ def lines_by_row(
     """Draw predicted and actual values, row by row, as a line each."""
     figure, axes = _figure("Predicted and actual values", key_name, unit)
     places = np.arange(len(keys))
-    if actual is not None:
-        axes.plot(places, actual, color=ACTUAL, marker="o", markersize=4, label="actual")
-    axes.plot(places, predicted, color=PREDICTED, marker="o", markersize=4, label="predicted")
-    step = max(1, len(keys) // 20)
-    axes.set_xticks(places[::step], list(keys)[::step])
+    few = len(keys) <= 100
+    style = {"marker": "o", "markersize": 4} if few else {"linewidth": 0.8, "alpha": 0.8}
+    if actual is not None and not np.isnan(actual).all():
+        axes.plot(places, actual, color=ACTUAL, label="actual", **style)
+    axes.plot(places, predicted, color=PREDICTED, label="predicted", **style)
+    step = max(1, -(-len(keys) // SHOWN_KEYS))
+    labels = [_label(key, 12) for key in keys[::step]]
+    upright = max(map(len, labels), default=0) > 4
+    axes.set_xticks(places[::step], labels, rotation=90 if upright else 0)
     axes.legend(frameon=False)
     return figure
 
@@ -62,16 +72,20 @@ def predicted_against_actual(predicted: Array, actual: Array | None, unit: str) 
     figure, axes = _figure(
         "Predicted against actual values", f"actual {unit}", f"predicted {unit}", 6.0, 6.0
     )
-    if actual is None:
-        axes.text(0.5, 0.5, "the input has no actual values", transform=axes.transAxes, ha="center")
+    known = np.isfinite(predicted) & np.isfinite(actual) if actual is not None else np.zeros(0)
+    if actual is None or not known.any():
+        axes.text(0.5, 0.5, "no row has an actual value", transform=axes.transAxes, ha="center")
+        axes.set(xticks=[], yticks=[])
         return figure
-    both = np.concatenate([predicted, actual])
-    low, high = np.nanmin(both), np.nanmax(both)
-    margin = 0.05 * (high - low) or 1.0
-    ends = (low - margin, high + margin)
+    both = np.concatenate([predicted[known], actual[known]])
+    margin = 0.05 * float(np.ptp(both)) or 1.0
+    ends = (float(both.min()) - margin, float(both.max()) + margin)
     axes.plot(ends, ends, color=QUIET, linewidth=1, label="predicted = actual")
-    axes.scatter(actual, predicted, color=PREDICTED, s=24)
+    axes.scatter(actual, predicted, color=PREDICTED, s=24, alpha=0.8, linewidths=0)
     axes.set(xlim=ends, ylim=ends, aspect="equal")
+    axes.set_yticks(axes.get_xticks())
+    axes.set_ylim(ends)
+    axes.set_xlim(ends)
     axes.legend(frameon=False, loc="upper left")
     return figure
 
@@ -82,7 +96,13 @@ def _figure(
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, loc="left")
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set_xlabel(_label(x, 60))
+    axes.set_ylabel(_label(y, 40))
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _label(text: str, longest: int) -> str:
+    """Cut a user's text to what a label has room for; matplotlib would set $…$ as a formula."""
+    cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return cut.replace("$", r"\$")

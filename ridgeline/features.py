@@ -13,6 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from ridgeline.errors import DataError
 
 NUMERIC, CATEGORICAL = "numeric", "categorical"
+NO_VALUE = "column {} has no value in the training rows; remove it from data in params.yaml"
 
 
 def fit(
@@ -45,25 +46,20 @@ def fit(
     DataError
         When a column has no value at all, or two features would have the same name.
     """
+    means = _means(parts, numeric) if impute else {}
     scaler = StandardScaler()
     frequencies: dict[str, Counter[str]] = {name: Counter() for name in categorical}
     for part in parts:
-        if numeric:
-            scaler.partial_fit(part[list(numeric)].to_numpy())
+        if numeric and len(part):
+            with np.errstate(invalid="ignore"):  # of a column without any value; told below
+                scaler.partial_fit(part[list(numeric)].fillna(means).to_numpy())
         for name in categorical:
             frequencies[name].update(part[name].dropna())
     means = dict(zip(numeric, getattr(scaler, "mean_", ()), strict=True))
     empty = [name for name, mean in means.items() if np.isnan(mean)]
     empty += [name for name in categorical if not frequencies[name]]
     if empty:
-        raise DataError(
-            f"column {empty[0]} has no value in the training rows; remove it from data in "
-            "params.yaml"
-        )
-    if impute and numeric:
-        scaler = StandardScaler()
-        for part in parts:
-            scaler.partial_fit(part[list(numeric)].fillna(means).to_numpy())
+        raise DataError(NO_VALUE.format(empty[0]))
 
     preprocessor = _unfitted(numeric, frequencies, impute)
     # One row of means and most frequent values makes the imputers learn just these; of what the
@@ -81,6 +77,19 @@ def fit(
             f"two features would have the same name; rename a column: {error}"
         ) from None
     return preprocessor
+
+
+def _means(parts: Iterable[pd.DataFrame], numeric: Sequence[str]) -> dict[str, float]:
+    """Return the mean of each column's values that are not missing."""
+    sums = pd.Series(0.0, index=list(numeric))
+    counts = pd.Series(0, index=list(numeric))
+    for part in parts:
+        sums += part[list(numeric)].sum()
+        counts += part[list(numeric)].count()
+    for name in numeric:
+        if not counts[name]:
+            raise DataError(NO_VALUE.format(name))
+    return {name: float(sums[name] / counts[name]) for name in numeric}
 
 
 def transform(preprocessor: ColumnTransformer, frame: pd.DataFrame) -> pd.DataFrame:

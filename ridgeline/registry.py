@@ -54,22 +54,22 @@ def decide(
         not worse than the champion.
     """
     if max_rmse is not None and rmse > max_rmse:
-        return Decision(False, f"validation RMSE {rmse:.4g} is above max_rmse {max_rmse:.4g}")
+        return Decision(False, f"validation RMSE {rmse:.6g} is above max_rmse {max_rmse:.6g}")
     if min_r2 is not None and (r2 is None or r2 < min_r2):
-        shown = "not defined" if r2 is None else f"{r2:.4g}, below min_r2 {min_r2:.4g}"
+        shown = "not defined" if r2 is None else f"{r2:.6g}, below min_r2 {min_r2:.6g}"
         return Decision(False, f"validation R² is {shown}")
-    if rmse >= baseline_rmse:
+    if not rmse < baseline_rmse:
         return Decision(
-            False, f"validation RMSE {rmse:.4g} is not below the baseline's {baseline_rmse:.4g}"
+            False, f"validation RMSE {rmse:.6g} is not below the baseline's {baseline_rmse:.6g}"
         )
     if champion_rmse is None:
-        return Decision(True, f"validation RMSE {rmse:.4g} passes the gate; there is no champion")
+        return Decision(True, f"validation RMSE {rmse:.6g} passes the gate; there is no champion")
     if rmse > champion_rmse:
         return Decision(
-            False, f"validation RMSE {rmse:.4g} is worse than the champion's {champion_rmse:.4g}"
+            False, f"validation RMSE {rmse:.6g} is worse than the champion's {champion_rmse:.6g}"
         )
     return Decision(
-        True, f"validation RMSE {rmse:.4g} is not worse than the champion's {champion_rmse:.4g}"
+        True, f"validation RMSE {rmse:.6g} is not worse than the champion's {champion_rmse:.6g}"
     )
 
 

@@ -44,6 +44,9 @@ class Moments:
     cross: Array
 
 
+NO_ROWS = Moments(0, np.zeros(0), np.zeros((0, 0)))
+
+
 @dataclass(frozen=True)
 class Fit:
     """A fitted model, and what was seen on the way.
@@ -79,17 +82,18 @@ def fit(parts: Iterable[tuple[Array, Array]], alphas: Sequence[float]) -> Fit:
     DataError
         When there are fewer than two rows: with one, nothing can be left out.
     """
-    total = reduce(combine, (moments(X, y) for X, y in parts))
+    total = reduce(combine, (moments(X, y) for X, y in parts if len(y)), NO_ROWS)
     if total.rows < 2:
-        raise DataError("one row can't be trained on; leave-one-out needs two or more")
+        raise DataError(f"leave-one-out needs two training rows or more; there is {total.rows}")
     s, V, Zty = _decompose(total)
     shrink = 1 / (s + np.asarray(alphas)[:, None])  # (a, r)
     weights = (shrink * Zty).T  # (r, a): coefficients in the basis V
     squares = reduce(np.add, (_squared_errors(X, y, total, V, shrink, weights) for X, y in parts))
     errors = squares / total.rows
-    best = int(np.argmin(errors))
+    # a penalty too small to keep a row from being fitted exactly leaves 0 / 0 there
+    best = int(np.argmin(np.where(np.isnan(errors), np.inf, errors)))
 
-    model = RidgeCV(alphas=tuple(alphas))
+    model = RidgeCV(alphas=list(alphas))
     model.alpha_ = float(alphas[best])
     model.best_score_ = -float(errors[best])
     model.coef_ = V @ weights[:, best]
@@ -108,6 +112,8 @@ def moments(X: Array, y: Array) -> Moments:
 
 def combine(a: Moments, b: Moments) -> Moments:
     """Put two parts' sums together, without cancellation (Chan, Golub and LeVeque 1983)."""
+    if not a.rows:
+        return b
     rows = a.rows + b.rows
     apart = b.mean - a.mean
     return Moments(
@@ -125,7 +131,8 @@ def _decompose(total: Moments) -> tuple[Array, Array, Array]:
     error, which a small penalty would blow up.
     """
     s, V = np.linalg.eigh(total.cross[:-1, :-1])
-    rounding = np.finfo(float).eps * (len(s) + np.sqrt(total.rows)) * s.max(initial=0)
+    size = np.diag(total.cross)[:-1] @ V**2  # of the columns that a direction is made of
+    rounding = np.finfo(float).eps * (len(s) + np.sqrt(total.rows)) * size
     varies = s > rounding
     s, V = s[varies], V[:, varies]
     return s, V, V.T @ total.cross[:-1, -1]
@@ -140,5 +147,6 @@ def _squared_errors(
         Z = (X[start : start + CHUNK_ROWS] - total.mean[:-1]) @ V
         residuals = (y[start : start + CHUNK_ROWS] - total.mean[-1])[:, None] - Z @ weights
         leverages = 1 / total.rows + Z**2 @ shrink.T
-        squares += np.square(residuals / (1 - leverages)).sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            squares += np.square(residuals / (1 - leverages)).sum(axis=0)
     return squares

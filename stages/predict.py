@@ -37,7 +37,7 @@ def main(settings: Settings) -> None:
     rows, sums, plotted = 0, scoring.NONE, pd.DataFrame()
     with replacing(Path(settings.predict.output)) as partial, partial.open("w") as file:
         for part in _predictions(model, settings.predict.input, settings.data):
-            part.to_csv(file, index=False, header=rows == 0, lineterminator="\n")
+            part.to_csv(file, index=False, header=file.tell() == 0, lineterminator="\n")
             if "actual" in part:
                 known = part.dropna()
                 actual, predicted = known["actual"].to_numpy(), known["prediction"].to_numpy()

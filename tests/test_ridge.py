@@ -273,7 +273,7 @@ def test_the_model_works_as_the_end_of_a_pipeline():
 
 
 def test_one_row_can_not_be_trained_on():
-    with pytest.raises(DataError, match="one row"):
+    with pytest.raises(DataError, match="two training rows or more"):
         ridge.fit([random_rows(rows=1)], ALPHAS)
 
 
