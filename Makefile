@@ -1,5 +1,6 @@
 # `make` lists what there is to type.
 PYTHON ?= python3
+PORT ?= 5000
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -23,8 +24,8 @@ check: .venv/installed-dev  ## format, lint and types
 bench: .venv/installed  ## time `dvc repro` against one process doing the same work
 	python -m bench.repro
 
-ui: .venv/installed  ## open MLflow on the embedded store, http://127.0.0.1:5000
-	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000 --workers 1
+ui: .venv/installed  ## serve MLflow's pages on the embedded store, http://127.0.0.1:5000
+	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 lock: .venv/installed  ## pin the newest versions that requirements*.in allow
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \

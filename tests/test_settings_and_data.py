@@ -1,4 +1,4 @@
-"""Stages run by hand, with what a user can get wrong and what a user may leave out."""
+"""The pipeline on other settings and other data, and what a user can get wrong."""
 
 import socket
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import run
+from test_repro import runs
 
 pytestmark = pytest.mark.slow
 
@@ -92,3 +93,23 @@ def test_a_model_that_mlflow_lost_is_logged_and_registered_again(unchanged: Path
     done = run("python", "-m", "stages.register", cwd=unchanged)
     assert done.stdout.startswith("Reg_RidgeCV_possums version 1 (")
     assert done.stdout.endswith("it is the champion already\n")
+
+
+def test_penalties_may_be_powers_of_ten(unchanged: Path) -> None:
+    params = unchanged / "params.yaml"
+    text = params.read_text()
+    start, end = text.index("    [0.001"), text.index("\nregister:")
+    params.write_text(f"{text[:start]}    {{logspace: [-1, 1, 5]}}\n{text[end:]}")
+    run("dvc", "repro", "train", cwd=unchanged)
+    alphas = pd.read_csv(unchanged / "plots/error_by_alpha.csv")["alpha"]
+    assert alphas.tolist() == pytest.approx([0.1, 10**-0.5, 1, 10**0.5, 10])
+
+
+def test_a_temporary_experiment_that_imputes_is_in_the_main_store(reproduced: Path) -> None:
+    run("dvc", "exp", "run", "--temp", "-S", "prepare.missing=impute", cwd=reproduced)
+    imputed = [r for r in runs(reproduced) if r.data.params.get("prepare.missing") == "impute"]
+    predict = runs(reproduced)[-1]
+    assert [r.info.run_name for r in imputed] == ["prepare", "featurize"]
+    assert imputed[0].data.metrics["rows.dropped"] == 0
+    assert (predict.info.run_name, predict.info.status) == ("predict", "FINISHED")
+    assert predict.data.tags["dvc.experiment"]

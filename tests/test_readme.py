@@ -1,0 +1,129 @@
+"""Every command in the README is run here, in its order, in one fresh clone."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import PROGRAMS, ROOT, environment, run
+from test_repro import STAGES, ran, runs
+
+pytestmark = pytest.mark.slow
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    re.sub(r"\s+#.*", "", line.removeprefix("$ "))
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+# CI runs these on this very checkout; a test can't run the tests.
+RUN_BY_CI = {"make test", "make check"}
+
+Done = subprocess.CompletedProcess[str]
+
+
+def stages_run(*stages: str) -> Callable[[Path, Done], None]:
+    def check(project: Path, done: Done) -> None:
+        assert ran(done) == list(stages)
+
+    return check
+
+
+def says(text: str) -> Callable[[Path, Done], None]:
+    def check(project: Path, done: Done) -> None:
+        assert text in done.stdout
+
+    return check
+
+
+def sweep_is_in_mlflow(project: Path, done: Done) -> None:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        status = run("dvc", "queue", "status", cwd=project).stdout
+        if status.count("Success") + status.count("Failed") == 2:
+            break
+        time.sleep(1)
+    assert status.count("Success") == 2, status
+    alphas = [r.data.params["train.alphas"] for r in runs(project) if r.info.run_name == "train"]
+    assert {"[0.1]", "[10]"} <= set(alphas)
+
+
+def remote_holds_the_model(project: Path, done: Done) -> None:
+    [md5] = re.findall(r"path: models/model.joblib\n +hash: md5\n +md5: (\w+)", lock(project))[:1]
+    assert (project.parent / f"ridgeline-data/files/md5/{md5[:2]}/{md5[2:]}").is_file()
+
+
+def lock(project: Path) -> str:
+    return (project / "dvc.lock").read_text()
+
+
+CHECKS: dict[str, Callable[[Path, Done], None]] = {
+    "make repro": stages_run(*STAGES),
+    "source .venv/bin/activate": lambda project, done: None,
+    "dvc repro": says("Data and pipelines are up to date."),
+    "dvc exp run -S 'train.alphas=[0.1,1,10]'": stages_run("train", "register", "predict"),
+    "dvc exp show --only-changed": says("workspace"),
+    "dvc plots show": says("dvc_plots/index.html"),
+    "dvc remote add --default shelf ../ridgeline-data": says("'shelf'"),
+    "dvc push": remote_holds_the_model,
+    "dvc pull": says("Everything is up to date."),
+    "dvc exp run --queue -S 'train.alphas=[0.1],[10]'": says("Queued experiment"),
+    "dvc queue start -j 2": sweep_is_in_mlflow,
+}
+
+
+@pytest.fixture(scope="module")
+def project(fresh: Path) -> Path:
+    (fresh / ".venv").symlink_to(PROGRAMS.parent)
+    for lock_file in fresh.glob("requirements*.txt"):
+        os.utime(lock_file, (0, 0))  # what is installed here is up to date
+    return fresh
+
+
+def test_no_command_is_without_a_check() -> None:
+    assert set(COMMANDS) == CHECKS.keys() | RUN_BY_CI
+
+
+def test_the_tests_and_checks_are_what_ci_runs() -> None:
+    assert set((ROOT / ".ci/run").read_text().splitlines()) >= RUN_BY_CI
+
+
+def test_the_commands_do_what_the_readme_says(project: Path) -> None:
+    for command in COMMANDS:
+        if command not in RUN_BY_CI:
+            done = run("bash", "-c", command, cwd=project, COLUMNS="200")
+            CHECKS[command](project, done)
+    [python] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    run("python", "-c", f"{python}\nassert model['ridge'].alpha_ > 0", cwd=project)
+
+
+def test_make_ui_shows_mlflow(project: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    server = subprocess.Popen(
+        ["make", "ui", f"PORT={port}"],
+        cwd=project,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 90
+        page = b""
+        while time.monotonic() < deadline and not page:
+            try:
+                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/").read()
+            except OSError:
+                time.sleep(0.5)
+        assert b"MLflow" in page
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
