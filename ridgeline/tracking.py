@@ -6,12 +6,13 @@ later, from the files alone.
 
 import json
 import os
+import re
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -107,23 +108,33 @@ def log_stage(name: str, experiment: str, started: float | None = None) -> str:
             tags=_tags(stage),
         )
         run_id: str = run.info.run_id
-        measured = [
-            Metric(key, float(value), now, 0)
-            for key, value in pipeline.read_metrics(stage).items()
-            if isinstance(value, int | float)
-        ]
-        params = [Param(key, str(value)) for key, value in stage.params.items()]
-        for first in range(0, max(len(measured), len(params)), BATCH):
-            batch = slice(first, first + BATCH)
-            client.log_batch(run_id, metrics=measured[batch], params=params[batch])
-        client.log_inputs(run_id, [_dataset(path) for path in stage.deps if _is_table(path)])
-        for path in stage.outs:
-            if path.suffix in ARTIFACTS:
-                client.log_artifact(run_id, str(path), path.parent.as_posix())
-            elif path.suffix == ".joblib":
-                _log_model(run_id, path)
+        try:
+            _write(client, run_id, stage, now)
+        except BaseException:
+            with suppress(MlflowException):  # what went wrong first is what to tell
+                client.set_terminated(run_id, "FAILED")
+            raise
         client.set_terminated(run_id)
     return run_id
+
+
+def _write(client: mlflow.MlflowClient, run_id: str, stage: pipeline.Stage, now: int) -> None:
+    """Write all that a stage's files tell into its run."""
+    measured = [
+        Metric(_key(key), float(value), now, 0)
+        for key, value in pipeline.read_metrics(stage).items()
+        if isinstance(value, int | float)
+    ]
+    params = [Param(_key(key), str(value)) for key, value in stage.params.items()]
+    for first in range(0, max(len(measured), len(params)), BATCH):
+        batch = slice(first, first + BATCH)
+        client.log_batch(run_id, metrics=measured[batch], params=params[batch])
+    client.log_inputs(run_id, [_dataset(path) for path in stage.deps if _is_table(path)])
+    for path in stage.outs:
+        if path.suffix in ARTIFACTS:
+            client.log_artifact(run_id, str(path), path.parent.as_posix())
+        elif path.suffix == ".joblib":
+            _log_model(run_id, path)
 
 
 def logged_model(
@@ -201,8 +212,13 @@ def _tags(stage: pipeline.Stage) -> dict[str, str]:
     if "git.commit" in source:
         tags["mlflow.source.git.commit"] = source["git.commit"]
     for kind, paths in (("deps", stage.deps), ("outs", stage.outs)):
-        tags |= {f"dvc.{kind}.{path.as_posix()}": content.md5(path) for path in paths}
+        tags |= {_key(f"dvc.{kind}.{path.as_posix()}"): content.md5(path) for path in paths}
     return tags
+
+
+def _key(name: str) -> str:
+    """Replace what MLflow refuses in a key, such as the brackets of a column's unit."""
+    return re.sub(r"[^\w.\-: /]", "_", name)
 
 
 def _is_table(path: Path) -> bool:
