@@ -16,9 +16,10 @@ from ridgeline.errors import RidgelineError, TrackingError
 # Most of a stage's time is imports, and a third of theirs was collecting garbage they don't make.
 gc.disable()
 
-# The same bytes on every machine: sums are added in one order, by one kernel.
+# The same bytes on every machine: sums are added in one order, by one kernel. OpenBLAS would
+# choose one by the processor; this one every x86 processor with AVX2 has, and others ignore it.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
-os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")  # has no say on processors other than x86
+os.environ["OPENBLAS_CORETYPE"] = "Haswell"
 
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -1,5 +1,6 @@
 """Fit ridge regression to the training rows, its penalty chosen by leave-one-out validation."""
 
+from math import log10
 from pathlib import Path
 
 import joblib
@@ -48,7 +49,7 @@ def main(settings: Settings) -> None:
     )
     write_csv(
         PLOTS / "error_by_alpha.csv",
-        pd.DataFrame({"alpha": alphas, "log10_alpha": np.log10(alphas), "rmse": rmse}),
+        pd.DataFrame({"alpha": alphas, "log10_alpha": [log10(a) for a in alphas], "rmse": rmse}),
     )
     charts.save(charts.error_by_alpha(alphas, rmse, fit.model.alpha_), PLOTS / "error_by_alpha.png")
     write_csv(
