@@ -14,7 +14,7 @@ repro: .venv/installed  ## run the pipeline: whatever is out of date, and no mor
 	dvc repro
 
 test: .venv/installed-dev  ## run the whole test suite
-	pytest -n auto --dist loadgroup
+	pytest -n auto --dist loadfile
 
 check: .venv/installed-dev  ## format, lint and types
 	ruff format --check .
