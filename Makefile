@@ -42,6 +42,8 @@ lock: .venv/installed  ## pin the newest versions that requirements*.in allow
 		requirements-services.in -o requirements-services.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		requirements-dev.in -o requirements-dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		requirements-dask.in -o requirements-dask.txt
 
 clean:  ## remove what can be made again; data and models stay in DVC's cache
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
