@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import botocore.session
+from botocore import exceptions
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from services import settings
 
@@ -42,13 +43,13 @@ def main(*, create: bool) -> str:
     settings.load()
     names = sorted(set(settings.require(*BUCKETS)))
     store = os.environ.get("AWS_ENDPOINT_URL") or "AWS"
-    client = botocore.session.get_session().create_client("s3", _region(), config=PATIENCE)
     try:
+        client = botocore.session.get_session().create_client("s3", _region(), config=PATIENCE)
         with ThreadPoolExecutor() as threads:
             done = list(threads.map(lambda name: _ensure(client, name, create=create), names))
     except ClientError as error:
         raise settings.ServiceError(f"{store}: {_refusal(error)}") from None
-    except (ConnectionError, HTTPClientError) as error:
+    except (exceptions.ConnectionError, HTTPClientError) as error:
         raise settings.ServiceError(
             f"{store} can't be reached ({error.__class__.__name__}); start it with 'make services' "
             "or 'docker compose up -d', or mend AWS_ENDPOINT_URL in .env"
