@@ -227,9 +227,11 @@ def test_a_server_that_hangs_is_a_warning_within_ten_seconds(team: Team) -> None
     assert hanging < usual + 10
 
 
-def test_no_secret_is_in_git_mlflow_or_a_log(team: Team) -> None:
+def test_no_secret_is_in_git_mlflow_a_log_or_an_argument(team: Team) -> None:
     told = {"printed": team.printed}
     told |= {log.name: log.read_text() for log in team.logs.glob("*.log")}
+    told["processes"] = run("ps", "-ewwo", "args", cwd=team.project).stdout
+    assert "mlflow server" in told["processes"]
     listed = run("git", "ls-files", "-z", cwd=team.project).stdout.split("\0")
     for name in filter(None, listed):
         told[name] = (team.project / name).read_text(errors="ignore")
