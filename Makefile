@@ -5,15 +5,15 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check bench ui lock clean
+.PHONY: help repro test check bench ui env services push pull lock clean
 
 help:  ## list these commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 repro: .venv/installed  ## run the pipeline: whatever is out of date, and no more
-	dvc repro
+	@python -m services.run dvc repro
 
-test: .venv/installed-dev  ## run the whole test suite
+test: .venv/installed-dev .venv/installed-services  ## run the whole test suite
 	pytest -n auto --dist loadfile
 
 check: .venv/installed-dev  ## format, lint and types
@@ -27,11 +27,24 @@ bench: .venv/installed  ## time `dvc repro` against one process doing the same w
 ui: .venv/installed  ## serve MLflow's pages on the embedded store, http://127.0.0.1:5000
 	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
+env:  ## complete .env, with random passwords where it has none
+	@$(PYTHON) -m services.passwords
+
+services: .venv/installed-services env  ## run an S3 store and MLflow's server; Ctrl-C stops both
+	@python -m services.run --all honcho --env /dev/null start
+
+push pull: .venv/installed  ## send data and models to the team's S3 store, or fetch them
+	@python -m services.run dvc $@ || { python -m services.buckets --check; exit 1; }
+
 lock: .venv/installed  ## pin the newest versions that requirements*.in allow
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		requirements.in -o requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		requirements-services.in -o requirements-services.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		requirements-dev.in -o requirements-dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		requirements-dask.in -o requirements-dask.txt
 
 clean:  ## remove what can be made again; data and models stay in DVC's cache
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -47,4 +60,9 @@ clean:  ## remove what can be made again; data and models stay in DVC's cache
 .venv/installed-dev: requirements-dev.txt .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
 		--requirement requirements-dev.txt
+	@touch $@
+
+.venv/installed-services: requirements-services.txt .venv/installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
+		--requirement requirements-services.txt
 	@touch $@

@@ -59,6 +59,9 @@ def connect() -> mlflow.MlflowClient:
                 f"MLflow at {_public(uri)} does not answer ({error}); start it, or unset "
                 "MLFLOW_TRACKING_URI to use the embedded store"
             ) from None
+        # A server that goes away later: MLflow's default is to try again for minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")
     with speaking_of_mlflow():
         return mlflow.MlflowClient()
 
@@ -116,6 +119,21 @@ def log_stage(name: str, experiment: str, started: float | None = None) -> str:
             raise
         client.set_terminated(run_id)
     return run_id
+
+
+def log_missing(client: mlflow.MlflowClient, name: str, experiment: str) -> None:
+    """Write a stage's run, unless MLflow has a finished one with these outputs.
+
+    It lacks one when it was down, or was another server, when the stage ran; or when DVC brought
+    the outputs from its cache, and nothing ran at all.
+    """
+    tags = _tags(pipeline.load(name))
+    told = [f"tags.`{tag}` = '{tags[tag]}'" for tag in tags if tag.startswith("dvc.outs.")]
+    wanted = [f"tags.`dvc.stage` = '{name}'", "attributes.status = 'FINISHED'", *told]
+    with speaking_of_mlflow():
+        place = [experiment_id(client, experiment)]
+        if not client.search_runs(place, " AND ".join(wanted), max_results=1):
+            log_stage(name, experiment)
 
 
 def _write(client: mlflow.MlflowClient, run_id: str, stage: pipeline.Stage, now: int) -> None:

@@ -17,6 +17,8 @@ def main(settings: Settings) -> None:
     """Write the registered model's name and md5; print the version and what was decided on it."""
     name, md5 = settings.register.model, content.md5(MODEL)
     client = tracking.connect()
+    for stage in ("prepare", "featurize", "train"):
+        tracking.log_missing(client, stage, settings.mlflow.experiment)
     version = registry.find(client, name, md5)
     if version is None:
         model = tracking.logged_model(client, settings.mlflow.experiment, MODEL, "train")

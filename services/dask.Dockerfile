@@ -1,0 +1,4 @@
+# Dask with the packages that the project's functions import; the project itself is mounted.
+FROM python:3.11-slim-bookworm
+COPY requirements.txt requirements-dask.txt /tmp/
+RUN pip install --no-cache-dir --requirement /tmp/requirements.txt --requirement /tmp/requirements-dask.txt
