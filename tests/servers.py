@@ -130,6 +130,9 @@ def store(folder: Path, *options: str) -> Iterator[tuple[str, Server]]:
     url = f"http://127.0.0.1:{port}"
     command = ["weed", "mini", "-dir", str(folder), "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1"]
     command += ["-options", str(ROOT / "services/seaweed.options"), "-s3.port", str(port), *options]
+    # It finds ports by itself, but two that start at once find the same.
+    for inner in ("master", "volume", "filer", "admin"):
+        command += [f"-{inner}.port", str(free_port())]
     keys = {name: SETTINGS[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     server = Server(command, folder.with_suffix(".log"), lambda: status(url) == 403, folder, **keys)
     try:

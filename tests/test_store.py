@@ -166,7 +166,7 @@ def test_a_push_that_was_cut_off_is_completed_by_the_next(project: Path, s3: str
 def test_a_corrupted_object_is_noticed_and_not_checked_out(project: Path, s3: str) -> None:
     run("dvc", "push", cwd=project, **KEYS)
     before = contents(project)
-    objects = client(s3).list_objects_v2(Bucket="ridgeline-dvc")["Contents"]
+    objects = client(s3).list_objects_v2(Bucket="ridgeline-dvc", Prefix="files/")["Contents"]
     hurt = next(item["Key"] for item in objects if not item["Key"].endswith(".dir"))
     good = client(s3).get_object(Bucket="ridgeline-dvc", Key=hurt)["Body"].read()
     client(s3).put_object(Bucket="ridgeline-dvc", Key=hurt, Body=b"X" + good[1:])
