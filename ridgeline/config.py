@@ -1,8 +1,9 @@
 """``params.yaml`` as typed, frozen settings. What it may not say is an error that says so."""
 
+import re
 from collections import Counter
 from dataclasses import fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -29,16 +30,25 @@ Whole = Annotated[int, Strict()]
 Exponent = Annotated[Number, Field(ge=-300, le=300)]
 
 
-def _no_path(name: str) -> str:
-    if "/" in name or ":" in name:
-        raise ValueError("it should have neither / nor :")
+def _model_name(name: str) -> str:
+    if set(name) & set("/:'\""):
+        raise ValueError("it should have neither / nor : nor quotes")
     return name
 
 
-def _csv(path: str) -> str:
-    if not path.endswith(".csv"):
-        raise ValueError("it should end in .csv")
+def _predictions_file(path: str) -> str:
+    # DVC removes a stage's outputs before it runs: let it be nothing that anyone wants to keep
+    place = PurePosixPath(path)
+    if place.parts[0] != "predictions" or ".." in place.parts or place.suffix != ".csv":
+        raise ValueError("it should be a .csv file in the folder predictions")
     return path
+
+
+def _tag_keys(tags: dict[str, str]) -> dict[str, str]:
+    wrong = [key for key in tags if re.search(r"[^\w.\-: /]", key)]
+    if wrong:
+        raise ValueError(f"tag {wrong[0]!r} should have only letters, digits and _ - . : / in it")
+    return tags
 
 
 STRICT = ConfigDict(extra="forbid")
@@ -62,6 +72,10 @@ class Data:
             raise ValueError(
                 f"column {twice[0]!r} is named twice among key, target, categorical and "
                 "numeric; name each column once"
+            )
+        if self.key in PREDICTED:
+            raise ValueError(
+                f"key {self.key!r} is a column that predictions have; rename it in the table"
             )
         if not self.features:
             raise ValueError(
@@ -109,6 +123,7 @@ class LogSpace:
         return tuple(10.0**exponent for exponent in exponents)
 
 
+PREDICTED = ("prediction", "actual", "residual")
 LIST, LOGSPACE = "<list>", "<logspace>"  # pydantic puts them into an error's place
 Alphas = Annotated[
     Annotated[tuple[Positive, ...], Field(min_length=1), Tag(LIST)]
@@ -141,9 +156,9 @@ class Gate:
 class Register:
     """The registered model's name, tags and gate."""
 
-    model: Annotated[Text, AfterValidator(_no_path)]
+    model: Annotated[Text, AfterValidator(_model_name)]
     gate: Gate
-    tags: dict[Text, Text]
+    tags: Annotated[dict[Text, Text], AfterValidator(_tag_keys)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -151,7 +166,7 @@ class Predict:
     """The table to predict and where the predictions go."""
 
     input: Text
-    output: Annotated[Text, AfterValidator(_csv)]
+    output: Annotated[Text, AfterValidator(_predictions_file)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -231,6 +246,8 @@ def _sentence(error: Any) -> str:
     match error["type"]:
         case "unexpected_keyword_argument":
             return f"{key} is not a setting; allowed here: {', '.join(_siblings(place))}"
+        case "missing" if isinstance(place[-1], int):
+            return f"{'.'.join(map(str, place[:-1]))} is too short; it should be [start, stop, num]"
         case "missing":
             return f"{key} is missing; add it"
         case "value_error" if isinstance(error["input"], dict):
@@ -238,7 +255,7 @@ def _sentence(error: Any) -> str:
         case "too_short":
             return f"{key} is {error['input']!r}; it should hold at least one"
     allowed = error["msg"].partition(" should ")[2].replace("tuple", "list")
-    allowed = allowed.partition(" or an instance of")[0]
+    allowed = allowed.partition(" or an instance of")[0].replace("dictionary", "mapping")
     return f"{key} is {error['input']!r}; it should {allowed or error['msg']}"
 
 

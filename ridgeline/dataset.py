@@ -99,13 +99,13 @@ def open_table(source: str | Path, columns: Sequence[str], part_rows: int = PART
     """
     path = Path(source)
     if path.is_dir():
-        found = [f for f in path.iterdir() if f.suffix in SUFFIXES and f.name[0] != "."]
+        found = [f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.name[0] != "."]
     elif path.is_file():
         found = [path]
     else:
         found = [Path(name) for name in glob.glob(str(source))]  # noqa: PTH207 - Path.glob takes no absolute pattern
     files = tuple(sorted(file for file in found if file.is_file()))
-    kinds = {file.suffix for file in files}
+    kinds = {file.suffix.lower() for file in files}
     if len(kinds) != 1 or not kinds <= set(SUFFIXES):
         what = f"holds {' and '.join(sorted(kinds))} files" if kinds else "is not there, or empty"
         raise DataError(
@@ -155,7 +155,7 @@ def _schema(frame: pd.DataFrame) -> pa.Schema:
 def column_names(file: Path) -> list[str]:
     """Return the names of a file's columns, in its order."""
     with _explaining(file):
-        if file.suffix == ".csv":
+        if file.suffix.lower() == ".csv":
             with pyarrow.csv.open_csv(file, parse_options=PARSE) as reader:
                 return list(reader.schema.names)
         return list(pyarrow.parquet.read_schema(file).names)
@@ -170,7 +170,7 @@ def _batches(file: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
     wanted = [name for name in columns if name in names]
     if not wanted:
         yield pa.record_batch({})
-    elif file.suffix == ".csv":
+    elif file.suffix.lower() == ".csv":
         schema = pa.schema([(name, pa.string()) for name in wanted])
         convert = pyarrow.csv.ConvertOptions(
             include_columns=wanted,
@@ -183,6 +183,12 @@ def _batches(file: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
     else:
         with pyarrow.parquet.ParquetFile(file) as parquet:
             schema = pa.schema([parquet.schema_arrow.field(name) for name in wanted])
+            for field in schema:
+                if pa.types.is_nested(field.type) or "binary" in str(field.type):
+                    raise DataError(
+                        f"{file}: column {field.name!r} holds {field.type}, which is neither text "
+                        "nor a number; convert it"
+                    )
             yield pa.RecordBatch.from_pylist([], schema)
             for batch in parquet.iter_batches(BATCH_ROWS, columns=wanted):
                 yield batch.select(wanted)

@@ -3,6 +3,7 @@
 RidgelineError      the root: a stage prints its text and exits with status 1
 ├── SettingsError   params.yaml (or dvc.yaml) says something that can't be done
 ├── DataError       a table can't be read, or breaks the data contract
+├── ModelError      a registered model can't be loaded
 └── TrackingError   MLflow can't be reached, or lacks what a stage needs from it
 """
 
@@ -17,6 +18,10 @@ class SettingsError(RidgelineError):
 
 class DataError(RidgelineError):
     """A table is missing, unreadable, or not what the data contract says."""
+
+
+class ModelError(RidgelineError):
+    """A registered model's files are not there, or not whole."""
 
 
 class TrackingError(RidgelineError):

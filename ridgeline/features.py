@@ -73,8 +73,9 @@ def fit(
     try:
         preprocessor.get_feature_names_out()
     except ValueError as error:
+        names = str(error).partition(" You can")[0].partition(" Please")[0]
         raise DataError(
-            f"two features would have the same name; rename a column: {error}"
+            f"two features would have the same name; rename a column: {names}"
         ) from None
     return preprocessor
 

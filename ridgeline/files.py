@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from joblib.numpy_pickle import NumpyPickler
 
 
 @contextmanager
@@ -42,6 +43,18 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write `value` as indented JSON, keys in the order given; NaN is refused."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_model(path: Path, model: object) -> None:
+    """Write a fitted estimator for ``joblib.load``, the same bytes for equal estimators.
+
+    `fast` makes the pickle without a memo. What a memo refers back to depends on which equal
+    strings happen to be one object, and so on what else the process has imported.
+    """
+    with replacing(path) as partial, partial.open("wb") as file:
+        pickler = NumpyPickler(file)
+        pickler.fast = True
+        pickler.dump(model)
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

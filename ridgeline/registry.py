@@ -8,7 +8,7 @@ from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from ridgeline.errors import TrackingError
+from ridgeline.errors import ModelError
 from ridgeline.tracking import MD5, speaking_of_mlflow
 
 if TYPE_CHECKING:
@@ -112,20 +112,25 @@ def champion(client: mlflow.MlflowClient, name: str) -> ModelVersion | None:
         return client.get_model_version(name, version) if version else None
 
 
+def challenge(client: mlflow.MlflowClient, version: ModelVersion) -> None:
+    """Give a version the alias challenger."""
+    with speaking_of_mlflow():
+        client.set_registered_model_alias(version.name, CHALLENGER, str(number(version)))
+
+
 def describe(
     client: mlflow.MlflowClient, version: ModelVersion, decision: Decision
 ) -> ModelVersion:
-    """Set a version's aliases, tags and description to what was decided; return it as it is now."""
+    """Set a version's alias, tags and description to what was decided; return it as it is now."""
     role = CHAMPION if decision.promote else CHALLENGER
-    name, number = version.name, version.version
+    name, place = version.name, str(number(version))
     with speaking_of_mlflow():
-        client.set_registered_model_alias(name, CHALLENGER, number)
         if decision.promote:
-            client.set_registered_model_alias(name, CHAMPION, number)
-        client.set_model_version_tag(name, number, "gate.decision", role)
-        client.set_model_version_tag(name, number, "gate.reason", decision.reason)
-        client.update_model_version(name, number, f"{role.capitalize()}: {decision.reason}.")
-        return client.get_model_version(name, number)
+            client.set_registered_model_alias(name, CHAMPION, place)
+        client.set_model_version_tag(name, place, "gate.decision", role)
+        client.set_model_version_tag(name, place, "gate.reason", decision.reason)
+        client.update_model_version(name, place, f"{role.capitalize()}: {decision.reason}.")
+        return client.get_model_version(name, place)
 
 
 def load_model(version: ModelVersion) -> "Pipeline":
@@ -133,16 +138,24 @@ def load_model(version: ModelVersion) -> "Pipeline":
 
     Raises
     ------
+    ModelError
+        When its files are not there.
     TrackingError
-        When its artifacts are not there.
+        When MLflow can't be reached.
     """
     import mlflow.sklearn  # here, for scikit-learn takes a second, and few callers load anything
 
+    uri = f"models:/{version.name}/{number(version)}"
     try:
-        with speaking_of_mlflow():
-            return mlflow.sklearn.load_model(f"models:/{version.name}/{version.version}")
+        return mlflow.sklearn.load_model(uri)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            with speaking_of_mlflow():
+                raise
+        reason = str(error)
     except OSError as error:
-        raise TrackingError(
-            f"version {version.version} of {version.name} can't be loaded ({error}); restore "
-            "MLflow's artifacts, or delete the version and run 'dvc repro -f -s register'"
-        ) from None
+        reason = str(error)
+    raise ModelError(
+        f"{uri} can't be loaded ({reason}); restore MLflow's artifacts, or delete the version and "
+        "register the model again with 'dvc repro -f -s register'"
+    )

@@ -84,13 +84,15 @@ def fit(parts: Iterable[tuple[Array, Array]], alphas: Sequence[float]) -> Fit:
     """
     total = reduce(combine, (moments(X, y) for X, y in parts if len(y)), NO_ROWS)
     if total.rows < 2:
-        raise DataError(f"leave-one-out needs two training rows or more; there is {total.rows}")
+        raise DataError(f"leave-one-out needs two training rows or more, not {total.rows}")
     s, V, Zty = _decompose(total)
     shrink = 1 / (s + np.asarray(alphas)[:, None])  # (a, r)
     weights = (shrink * Zty).T  # (r, a): coefficients in the basis V
     squares = reduce(np.add, (_squared_errors(X, y, total, V, shrink, weights) for X, y in parts))
     errors = squares / total.rows
     # a penalty too small to keep a row from being fitted exactly leaves 0 / 0 there
+    if np.isnan(errors).all():
+        raise DataError("every penalty is too small for these training rows; raise train.alphas")
     best = int(np.argmin(np.where(np.isnan(errors), np.inf, errors)))
 
     model = RidgeCV(alphas=list(alphas))

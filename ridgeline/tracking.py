@@ -13,19 +13,21 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, Metric, Param
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from ridgeline import content, pipeline
 from ridgeline.dataset import SUFFIXES
 from ridgeline.errors import TrackingError
 
 MD5 = "dvc.md5"
+SQLITE = "sqlite:///"
 PATIENCE = 5  # seconds a server may take to say that it is there
 ARTIFACTS = (".json", ".csv", ".png")
 BATCH = 100  # what MLflow takes of params in one call; of metrics it takes more
@@ -36,25 +38,27 @@ REQUIREMENTS = [
 
 
 def connect() -> mlflow.MlflowClient:
-    """Connect to the server that ``MLFLOW_TRACKING_URI`` names, or to the embedded store.
+    """Connect to the store that ``MLFLOW_TRACKING_URI`` names, or to the embedded one.
 
-    The embedded store is ``mlflow.db`` in the project's root, by absolute path: DVC runs
-    queued and temporary experiments in folders that it deletes, and tells where the root is.
+    The embedded store is ``mlflow.db`` in the project's root. A path is made absolute there: DVC
+    runs queued and temporary experiments in folders that it deletes, and tells where the root is.
 
     Raises
     ------
     TrackingError
-        When a server doesn't answer within seconds.
+        When a server doesn't answer within seconds, or the store can't be used.
     """
-    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{_root() / 'mlflow.db'}")
-    uri = os.environ["MLFLOW_TRACKING_URI"]
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if uri.startswith(SQLITE):
+        uri = f"{SQLITE}{_root() / uri.removeprefix(SQLITE)}"
+    os.environ["MLFLOW_TRACKING_URI"] = uri
     if uri.startswith(("http://", "https://")):
+        health = f"{_public(uri).rstrip('/')}/health"
         try:
-            health = f"{uri.rstrip('/')}/health"
             urllib.request.urlopen(health, timeout=PATIENCE).close()  # noqa: S310 - it is http(s)
         except urllib.error.HTTPError:
             pass  # it answers; whether it lets us in, the first call will tell
-        except OSError as error:
+        except (OSError, ValueError, HTTPException) as error:
             raise TrackingError(
                 f"MLflow at {_public(uri)} does not answer ({error}); start it, or unset "
                 "MLFLOW_TRACKING_URI to use the embedded store"
@@ -68,14 +72,13 @@ def connect() -> mlflow.MlflowClient:
 
 @contextmanager
 def speaking_of_mlflow() -> Iterator[None]:
-    """Turn what MLflow raises inside the block into a `TrackingError`."""
+    """Turn what MLflow and its drivers raise inside the block into a `TrackingError`."""
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
         reason = " ".join(str(error).split("\n")[0].split())
-        raise TrackingError(
-            f"MLflow at {_public(os.environ['MLFLOW_TRACKING_URI'])} failed: {reason}"
-        ) from None
+        uri = os.environ["MLFLOW_TRACKING_URI"]
+        raise TrackingError(_public(f"MLflow at {uri} failed: {reason}")) from None
 
 
 def log_stage(name: str, experiment: str, started: float | None = None) -> str:
@@ -101,6 +104,7 @@ def log_stage(name: str, experiment: str, started: float | None = None) -> str:
         When MLflow can't be reached or refuses.
     """
     stage = pipeline.load(name)
+    md5s = _md5s(stage)
     client = connect()
     with speaking_of_mlflow():
         now = int(time.time() * 1000)
@@ -108,11 +112,11 @@ def log_stage(name: str, experiment: str, started: float | None = None) -> str:
             experiment_id(client, experiment),
             start_time=now if started is None else int(started * 1000),
             run_name=name,
-            tags=_tags(stage),
+            tags=_tags(stage, md5s),
         )
         run_id: str = run.info.run_id
         try:
-            _write(client, run_id, stage, now)
+            _write(client, run_id, stage, md5s, now)
         except BaseException:
             with suppress(MlflowException):  # what went wrong first is what to tell
                 client.set_terminated(run_id, "FAILED")
@@ -127,16 +131,24 @@ def log_missing(client: mlflow.MlflowClient, name: str, experiment: str) -> None
     It lacks one when it was down, or was another server, when the stage ran; or when DVC brought
     the outputs from its cache, and nothing ran at all.
     """
-    tags = _tags(pipeline.load(name))
-    told = [f"tags.`{tag}` = '{tags[tag]}'" for tag in tags if tag.startswith("dvc.outs.")]
+    stage = pipeline.load(name)
+    md5s = {path: content.md5(path) for path in stage.outs}
+    told = [f"tags.`{_tag('outs', path)}` = '{md5}'" for path, md5 in md5s.items()]
     wanted = [f"tags.`dvc.stage` = '{name}'", "attributes.status = 'FINISHED'", *told]
     with speaking_of_mlflow():
         place = [experiment_id(client, experiment)]
-        if not client.search_runs(place, " AND ".join(wanted), max_results=1):
-            log_stage(name, experiment)
+        found = client.search_runs(place, " AND ".join(wanted), max_results=1)
+    if not found:
+        log_stage(name, experiment)
 
 
-def _write(client: mlflow.MlflowClient, run_id: str, stage: pipeline.Stage, now: int) -> None:
+def _write(
+    client: mlflow.MlflowClient,
+    run_id: str,
+    stage: pipeline.Stage,
+    md5s: dict[Path, str],
+    now: int,
+) -> None:
     """Write all that a stage's files tell into its run."""
     measured = [
         Metric(_key(key), float(value), now, 0)
@@ -147,12 +159,13 @@ def _write(client: mlflow.MlflowClient, run_id: str, stage: pipeline.Stage, now:
     for first in range(0, max(len(measured), len(params)), BATCH):
         batch = slice(first, first + BATCH)
         client.log_batch(run_id, metrics=measured[batch], params=params[batch])
-    client.log_inputs(run_id, [_dataset(path) for path in stage.deps if _is_table(path)])
+    tables = [path for path in stage.deps if _is_table(path)]
+    client.log_inputs(run_id, [_dataset(path, md5s[path]) for path in tables])
     for path in stage.outs:
         if path.suffix in ARTIFACTS:
             client.log_artifact(run_id, str(path), path.parent.as_posix())
         elif path.suffix == ".joblib":
-            _log_model(run_id, path)
+            _log_model(run_id, path, md5s[path])
 
 
 def logged_model(
@@ -172,15 +185,16 @@ def logged_model(
         The stage that has `path` among its outputs. Where MLflow lacks the model (it was down
         when the stage ran, or is another server now), that stage's run is written first.
     """
+    md5 = content.md5(path)
 
     def find() -> LoggedModel | None:
-        found = client.search_logged_models(
+        logged = client.search_logged_models(
             [experiment_id(client, experiment)],
-            filter_string=f"tags.`{MD5}` = '{content.md5(path)}'",
+            filter_string=f"tags.`{MD5}` = '{md5}'",
             order_by=[{"field_name": "creation_timestamp", "ascending": False}],
-            max_results=1,
         )
-        return found[0] if found else None
+        whole = (m for m in logged if client.list_logged_model_artifacts(m.model_id))
+        return next(whole, None)
 
     with speaking_of_mlflow():
         model = find()
@@ -196,9 +210,9 @@ def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
     """Return the id of the experiment, which is made if missing."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        # The embedded store keeps artifacts beside its database; a server decides for itself.
-        embedded = mlflow.get_tracking_uri() == f"sqlite:///{_root() / 'mlflow.db'}"
-        location = (_root() / "mlartifacts").as_uri() if embedded else None
+        # A local database keeps artifacts in the project's root; a server decides for itself.
+        local = mlflow.get_tracking_uri().startswith("sqlite:")
+        location = (_root() / "mlartifacts").as_uri() if local else None
         return str(client.create_experiment(name, artifact_location=location))
     if found.lifecycle_stage == "deleted":
         raise TrackingError(
@@ -224,14 +238,22 @@ def source_tags() -> dict[str, str]:
     return tags
 
 
-def _tags(stage: pipeline.Stage) -> dict[str, str]:
+def _md5s(stage: pipeline.Stage) -> dict[Path, str]:
+    return {path: content.md5(path) for path in (*stage.deps, *stage.outs)}
+
+
+def _tags(stage: pipeline.Stage, md5s: dict[Path, str]) -> dict[str, str]:
     source = source_tags()
     tags = {"dvc.stage": stage.name, "mlflow.source.name": f"stages/{stage.name}.py"} | source
     if "git.commit" in source:
         tags["mlflow.source.git.commit"] = source["git.commit"]
     for kind, paths in (("deps", stage.deps), ("outs", stage.outs)):
-        tags |= {_key(f"dvc.{kind}.{path.as_posix()}"): content.md5(path) for path in paths}
+        tags |= {_tag(kind, path): md5s[path] for path in paths}
     return tags
+
+
+def _tag(kind: str, path: Path) -> str:
+    return _key(f"dvc.{kind}.{path.as_posix()}")
 
 
 def _key(name: str) -> str:
@@ -243,18 +265,18 @@ def _is_table(path: Path) -> bool:
     return path.is_dir() or path.suffix in SUFFIXES
 
 
-def _dataset(path: Path) -> DatasetInput:
+def _dataset(path: Path, md5: str) -> DatasetInput:
     """Name a table by its path and the md5 that DVC knows it by."""
     dataset = Dataset(
         name=path.as_posix(),
-        digest=content.md5(path),
+        digest=md5,
         source_type="dvc",
         source=json.dumps({"path": path.as_posix()}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", path.stem)])
 
 
-def _log_model(run_id: str, path: Path) -> None:
+def _log_model(run_id: str, path: Path, md5: str) -> None:
     """Log a fitted pipeline as ``model``, or of a fitted preprocessing the scaler as ``scaler``."""
     # imported here: of the five stages only two have a model to log, and it takes a second
     import joblib
@@ -267,6 +289,8 @@ def _log_model(run_id: str, path: Path) -> None:
     if hasattr(fitted, "predict"):
         name, example = "model", features.typical_row(fitted["preprocessor"])
         signature = infer_signature(example, fitted.predict(example))
+    elif features.NUMERIC not in fitted.named_transformers_:
+        return  # no numeric columns, no scaler
     else:
         row = features.typical_row(fitted).select_dtypes("number")
         name, example, fitted = "scaler", None, features.scaler_of(fitted)
@@ -280,7 +304,7 @@ def _log_model(run_id: str, path: Path) -> None:
             pip_requirements=REQUIREMENTS,
             serialization_format="skops",
             skops_trusted_types=["numpy.dtype"],  # SimpleImputer holds one; it is only data
-            tags={MD5: content.md5(path)},
+            tags={MD5: md5},
         )
 
 
@@ -296,7 +320,6 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _public(uri: str) -> str:
-    """Leave the password out of a URI."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def _public(text: str) -> str:
+    """Leave the login out of URIs."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", text)

@@ -18,11 +18,13 @@ gc.disable()
 
 # The same bytes on every machine: sums are added in one order, by one kernel. OpenBLAS would
 # choose one by the processor; this one every x86 processor with AVX2 has, and others ignore it.
+# Whoever sets another gets another dvc.lock, so nobody is asked.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["OPENBLAS_CORETYPE"] = "Haswell"
 
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 
@@ -52,5 +54,8 @@ def run(name: str, stage: Callable[[config.Settings], None]) -> None:
             print(f"warning: {name} is done, but its run is not logged: {error}", file=sys.stderr)
     except RidgelineError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:  # a file is absent, in the way, or too large for the disk
+        reason = error.strerror or error
+        sys.exit(f"error: {name}: {error.filename}: {reason}; mend that, and run it again")
     finally:
         gc.freeze()  # what is left at exit is not worth searching

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import joblib
-
 from ridgeline import dataset, features, split
 from ridgeline.config import Settings
-from ridgeline.files import replacing, write_json
+from ridgeline.errors import DataError
+from ridgeline.files import write_json, write_model
 from stages import run
 
 PREPARED, FEATURES = Path("data/prepared"), Path("data/features")
@@ -23,14 +22,19 @@ def main(settings: Settings) -> None:
         impute=settings.prepare.missing == "impute",
     )
 
+    clash = {data.key, data.target} & {*preprocessor.get_feature_names_out()}
+    if clash:
+        raise DataError(
+            f"column {min(clash)} has the name of a feature that one-hot encoding makes; rename it"
+        )
+
     for name in split.SPLITS:
         with dataset.writing(FEATURES / name) as write:
             for frame in dataset.open_table(PREPARED / name, columns):
                 described = frame[[data.key, data.target]]
                 write(described.join(features.transform(preprocessor, frame)))
 
-    with replacing(Path("models/preprocessor.joblib")) as partial:
-        joblib.dump(preprocessor, partial)
+    write_model(Path("models/preprocessor.joblib"), preprocessor)
     write_json(
         Path("metrics/featurize.json"),
         {"mean": features.typical_row(preprocessor)[list(data.numeric)].iloc[0].to_dict()},

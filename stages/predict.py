@@ -35,13 +35,17 @@ def main(settings: Settings) -> None:
     model = registry.load_model(version)
 
     rows, sums, plotted = 0, scoring.NONE, pd.DataFrame()
-    with replacing(Path(settings.predict.output)) as partial, partial.open("w") as file:
+    with (
+        replacing(Path(settings.predict.output)) as partial,
+        partial.open("w", encoding="utf-8", newline="") as file,
+    ):
         for part in _predictions(model, settings.predict.input, settings.data):
             part.to_csv(file, index=False, header=file.tell() == 0, lineterminator="\n")
             if "actual" in part:
                 known = part.dropna()
                 actual, predicted = known["actual"].to_numpy(), known["prediction"].to_numpy()
-                sums = sums + scoring.sums(actual, predicted, baseline["prediction"], rows)
+                scored = int(sums[:, 0].sum())
+                sums = sums + scoring.sums(actual, predicted, baseline["prediction"], scored)
             plotted = pd.concat([plotted, part[: PLOTTED_ROWS - len(plotted)]])
             rows += len(part)
 
@@ -53,7 +57,7 @@ def _predictions(model: Pipeline, source: str, data: Data) -> Iterator[pd.DataFr
     """Yield key and prediction, with actual value and residual where the input has the target."""
     preprocessor = model["preprocessor"]
     table = dataset.open_table(source, (data.key, data.target, *data.features))
-    labelled = data.target in dataset.column_names(table.files[0])
+    labelled = any(data.target in dataset.column_names(file) for file in table.files)
     numeric = (*data.numeric, data.target) if labelled else data.numeric
     unknown: Counter[tuple[str, str]] = Counter()
     incomplete = 0
@@ -72,10 +76,10 @@ def _predictions(model: Pipeline, source: str, data: Data) -> Iterator[pd.DataFr
         yield result
 
     for (column, value), count in sorted(unknown.items()):
-        _warn(f"{column} {value!r}, in {count} rows, was not among the training rows: ignored")
+        _warn(f"{column} {value!r} was not among the training rows; it is ignored (rows: {count})")
     if incomplete:
         _warn(
-            f"{incomplete} rows have a missing value and get no prediction; to fill such values "
+            f"rows with a missing value, without a prediction: {incomplete}; to fill such values "
             "from the training rows, set prepare.missing to impute in params.yaml"
         )
 

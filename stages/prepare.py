@@ -44,18 +44,21 @@ def main(settings: Settings) -> None:
                 write[name](frame[splits == name])
                 rows[name] += int((splits == name).sum())
 
+        rows["dropped"] = rows["read"] - sum(rows[name] for name in split.SPLITS)
         empty = [name for name in split.SPLITS if not rows[name]]
         if empty:
             raise DataError(
-                f"{data.path}: of {rows['read']} rows none falls to {' and '.join(empty)}; add "
-                "rows, or change prepare.seed or the fractions in params.yaml"
+                f"{data.path}: of {rows['read']} rows, {rows['dropped']} of them dropped for a "
+                f"missing value, none falls to {' and '.join(empty)}; add rows, set "
+                "prepare.missing to impute, or change prepare.seed or the fractions in params.yaml"
             )
 
-    rows["dropped"] = rows["read"] - sum(rows[name] for name in split.SPLITS)
+    counts = {name: rows[name] for name in ("read", "dropped", *split.SPLITS)}
+    print(", ".join(f"{name} {count}" for name, count in counts.items()), "rows")
     write_json(
         Path("metrics/prepare.json"),
         {
-            "rows": {name: rows[name] for name in ("read", "dropped", *split.SPLITS)},
+            "rows": counts,
             "missing": {name: count for name, count in missing.items() if count},
         },
     )

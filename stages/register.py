@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlflow.entities.model_registry import ModelVersion
 
 from ridgeline import content, dataset, registry, scoring, tracking
 from ridgeline.config import Settings
+from ridgeline.errors import ModelError
 from ridgeline.files import write_json
 from stages import run
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 MODEL, VALIDATION = Path("models/model.joblib"), Path("data/prepared/validation")
 
@@ -25,6 +30,7 @@ def main(settings: Settings) -> None:
         tags = settings.register.tags | tracking.source_tags() | {tracking.MD5: md5}
         version = registry.register(client, name, model, tags)
 
+    registry.challenge(client, version)
     champion = registry.champion(client, name)
     if champion is not None and registry.number(champion) == registry.number(version):
         version, reason = champion, "it is the champion already"
@@ -41,23 +47,16 @@ def _decide(champion: ModelVersion | None, settings: Settings) -> registry.Decis
     metrics = json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))
     champion_rmse = None
     if champion is not None:
-        columns = (settings.data.target, *settings.data.features)
+        keeps = f"version {registry.number(champion)} stays champion, for it"
+        promote = "to replace it, move the alias in MLflow"
         try:
             model = registry.load_model(champion)
-            sums = scoring.total(
-                (
-                    (frame[settings.data.target].to_numpy(), model.predict(frame))
-                    for frame in dataset.open_table(VALIDATION, columns)
-                ),
-                metrics["baseline"]["prediction"],
-            )
-        except Exception as error:  # noqa: BLE001 - whatever an older model raises on today's rows
-            return registry.Decision(
-                False,
-                f"the champion, version {registry.number(champion)}, can't be scored on these rows "
-                f"({error}); to replace it, set its alias to this version in MLflow",
-            )
-        champion_rmse = scoring.metrics(sums)["rmse"]
+        except ModelError:
+            return registry.Decision(False, f"{keeps} can't be loaded; {promote}")
+        gone = sorted({*model.feature_names_in_} - {*settings.data.features})
+        if gone:
+            return registry.Decision(False, f"{keeps} needs column {gone[0]}; {promote}")
+        champion_rmse = _rmse(model, settings, metrics["baseline"]["prediction"])
     return registry.decide(
         rmse=metrics["validation"]["rmse"],
         r2=metrics["validation"]["r2"],
@@ -66,6 +65,14 @@ def _decide(champion: ModelVersion | None, settings: Settings) -> registry.Decis
         max_rmse=settings.register.gate.max_rmse,
         min_r2=settings.register.gate.min_r2,
     )
+
+
+def _rmse(model: "Pipeline", settings: Settings, baseline: float) -> float | None:
+    """Score a model on the validation rows."""
+    target = settings.data.target
+    rows = dataset.open_table(VALIDATION, (target, *settings.data.features))
+    pairs = ((frame[target].to_numpy(), model.predict(frame)) for frame in rows)
+    return scoring.metrics(scoring.total(pairs, baseline))["rmse"]
 
 
 if __name__ == "__main__":

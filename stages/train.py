@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from ridgeline import charts, dataset, ridge, scoring
 from ridgeline.config import Settings
-from ridgeline.files import replacing, write_csv, write_json
+from ridgeline.files import write_csv, write_json, write_model
 from stages import run
 
 FEATURES, PLOTS = Path("data/features"), Path("plots")
@@ -33,13 +33,13 @@ def main(settings: Settings) -> None:
         for split, parts in rows.items()
     }
 
-    with replacing(Path("models/model.joblib")) as partial:
-        joblib.dump(Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)]), partial)
+    pipeline = Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)])
+    write_model(Path("models/model.joblib"), pipeline)
     write_json(
         Path("metrics/train.json"),
         {
             "alpha": fit.model.alpha_,
-            "leave_one_out": {"rmse": float(rmse.min())},
+            "leave_one_out": {"rmse": float(np.sqrt(-fit.model.best_score_))},
             **{split: scoring.metrics(total) for split, total in sums.items()},
             "baseline": {
                 "prediction": fit.target_mean,

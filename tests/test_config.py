@@ -200,8 +200,8 @@ def test_every_mistake_has_a_line_of_its_own() -> None:
         ("register.model", "a/b", "'a/b'", "/"),
         ("register.model", "'a:b'", "'a:b'", ":"),
         ("register.model", "''", "''", "at least 1 character"),
-        ("register.gate", "null", "None", "dictionary"),
-        ("register.tags", "[a]", "['a']", "dictionary"),
+        ("register.gate", "null", "None", "mapping"),
+        ("register.tags", "[a]", "['a']", "mapping"),
         ("predict.output", "p.txt", "'p.txt'", ".csv"),
         ("predict.output", "p.csv.gz", "'p.csv.gz'", ".csv"),
         ("mlflow.experiment", "''", "''", "at least 1 character"),
@@ -248,7 +248,7 @@ def test_a_mistake_inside_a_value_is_named_by_its_place(
 
 def test_a_logspace_of_two_numbers_lacks_the_third() -> None:
     assert mistakes({"train.alphas": "{logspace: [-3, 1]}"}) == [
-        "params.yaml: train.alphas.logspace.2 is missing; add it"
+        "params.yaml: train.alphas.logspace is too short; it should be [start, stop, num]"
     ]
 
 

@@ -286,18 +286,27 @@ def test_a_null_is_not_counted_among_what_is_not_a_number() -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        pa.array([[1], [2]]),
-        pa.array([{"a": 1}, {"a": 2}]),
-        pa.array([b"x", b"y"]),
         pa.array(["x", "y"]).dictionary_encode(),
         pa.array([datetime.time(1), datetime.time(2)]),
     ],
-    ids=["list", "struct", "bytes", "dictionary", "time"],
+    ids=["dictionary", "time"],
 )
 def test_values_of_a_type_that_is_no_number_are_told(values: Any) -> None:
     _, lines = check_parquet({"size": values})
     [line] = lines
     assert line.startswith("size is not a number in 2 rows: id a = ")
+
+
+@pytest.mark.parametrize("column", ["size", "color"])
+@pytest.mark.parametrize(
+    "values",
+    [pa.array([[1], [2]]), pa.array([{"a": 1}, {"a": 2}]), pa.array([b"x", b"y"])],
+    ids=["list", "struct", "bytes"],
+)
+def test_a_column_that_is_neither_text_nor_numbers_is_refused(column: str, values: Any) -> None:
+    pq.write_table(pa.table({**GOOD, column: values}), "t.parquet")
+    with pytest.raises(DataError, match=f"column '{column}' holds .*; convert it"):
+        list(open_table("t.parquet", [column]))
 
 
 def test_text_in_a_dictionary_column_is_told() -> None:

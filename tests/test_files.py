@@ -2,10 +2,11 @@ import json
 import math
 from pathlib import Path
 
+import joblib
 import pandas as pd
 import pytest
 
-from ridgeline.files import replacing, write_csv, write_json
+from ridgeline.files import replacing, write_csv, write_json, write_model
 
 
 def fill(path: Path, text: str, folder: bool) -> None:
@@ -170,3 +171,13 @@ def test_csv_keeps_every_bit_of_a_number(tmp_path: Path) -> None:
     write_csv(tmp_path / "t.csv", pd.DataFrame({"a": [0.1 + 0.2, 1 / 3, 1e-300]}))
     cells = text_of(tmp_path / "t.csv").splitlines()[1:]
     assert [float(cell) for cell in cells] == [0.1 + 0.2, 1 / 3, 1e-300]
+
+
+def test_a_model_file_does_not_depend_on_which_equal_strings_are_one_object(
+    tmp_path: Path,
+) -> None:
+    name = "mean"
+    for file, again in (("one", name), ("two", "".join(name))):
+        write_model(tmp_path / file, [name, again])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert joblib.load(tmp_path / "one") == [name, name]

@@ -95,6 +95,12 @@ def test_a_forced_repro_leaves_every_tracked_byte_as_it_was(reproduced: Path) ->
     assert run("git", "status", "--porcelain", cwd=reproduced).stdout == ""
 
 
+def test_one_process_that_does_all_five_stages_makes_the_same_bytes(reproduced: Path) -> None:
+    run("python", "-m", "bench.floor", cwd=reproduced)
+    assert run("git", "status", "--porcelain", cwd=reproduced).stdout == ""
+    assert "up to date" in run("dvc", "status", cwd=reproduced).stdout
+
+
 def test_a_model_that_is_registered_already_gets_no_second_version(reproduced: Path) -> None:
     run("dvc", "repro", "--force", "--single-item", "register", cwd=reproduced)
     assert len(store(reproduced).search_model_versions(f"name = '{MODEL}'")) == 1

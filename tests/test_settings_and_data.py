@@ -1,12 +1,13 @@
 """The pipeline on other settings and other data, and what a user can get wrong."""
 
+import shutil
 import socket
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import run
-from test_repro import runs
+from test_repro import MODEL, runs, store
 
 pytestmark = pytest.mark.slow
 
@@ -60,8 +61,8 @@ def test_rows_without_the_target_are_predicted(unchanged: Path) -> None:
     predicted = pd.read_csv(unchanged / "predictions/possum_tail_length.csv")
     assert list(predicted.columns) == ["case", "prediction"]
     assert predicted["prediction"].notna().sum() == 101
-    assert "site '8', in 1 rows, was not among the training rows: ignored" in done.stderr
-    assert "3 rows have a missing value and get no prediction" in done.stderr
+    assert "site '8' was not among the training rows; it is ignored (rows: 1)" in done.stderr
+    assert "rows with a missing value, without a prediction: 3" in done.stderr
 
 
 @pytest.mark.parametrize("stage", ["prepare", "featurize", "train"])
@@ -72,6 +73,24 @@ def test_without_mlflow_a_stage_warns_and_is_done(
     done = run("python", "-m", f"stages.{stage}", cwd=unchanged, MLFLOW_TRACKING_URI=uri)
     assert done.stderr.startswith(f"warning: {stage} is done, but its run is not logged: MLflow at")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://[bad",
+        "http://127.0.0.1:notaport",
+        "foo://name:hidden@host/x",
+        "postgresql+nodriver://name:hidden@host/x",
+        "sqlite:///README.md",
+        "sqlite:////dev/null/x.db",
+    ],
+)
+def test_a_store_that_can_not_be_used_is_a_warning(unchanged: Path, uri: str) -> None:
+    done = run("python", "-m", "stages.prepare", cwd=unchanged, MLFLOW_TRACKING_URI=uri)
+    assert done.stderr.startswith("warning: prepare is done, but its run is not logged: MLflow at")
+    assert done.stderr.count("\n") == 1
+    assert "hidden" not in done.stderr
 
 
 def test_without_mlflow_register_fails_with_one_line(unchanged: Path, closed_port: int) -> None:
@@ -113,3 +132,58 @@ def test_a_temporary_experiment_that_imputes_is_in_the_main_store(reproduced: Pa
     assert imputed[0].data.metrics["rows.dropped"] == 0
     assert (predict.info.run_name, predict.info.status) == ("predict", "FINISHED")
     assert predict.data.tags["dvc.experiment"]
+
+
+def test_a_table_may_have_only_categories(unchanged: Path) -> None:
+    params = unchanged / "params.yaml"
+    lines = params.read_text().splitlines()
+    lines = ["  numeric: []" if line.startswith("  numeric:") else line for line in lines]
+    params.write_text("\n".join(lines))
+    run("dvc", "repro", "train", cwd=unchanged)
+    names = pd.read_csv(unchanged / "plots/coefficients.csv")["feature"]
+    assert sorted({name.partition("_")[0] for name in names}) == ["Pop", "sex", "site"]
+    assert {r.info.status for r in runs(unchanged)} == {"FINISHED"}
+
+
+def test_a_column_with_the_name_of_a_feature_is_refused(unchanged: Path) -> None:
+    raw = unchanged / "data/raw/possum.csv"
+    raw.write_text(raw.read_text().replace("taill", "sex_f"))
+    edit(unchanged, "target: taill ", "target: sex_f ")
+    done = run("dvc", "repro", "featurize", cwd=unchanged, check=False)
+    assert "error: column sex_f has the name of a feature" in done.stderr
+
+
+def test_a_file_in_the_way_is_one_line(unchanged: Path) -> None:
+    (unchanged / "predictions/possum_tail_length.csv").unlink()
+    (unchanged / "predictions").rmdir()
+    (unchanged / "predictions").touch()
+    done = run("python", "-m", "stages.predict", cwd=unchanged, check=False)
+    (unchanged / "predictions").unlink()
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: predict: predictions: File exists; mend that, and run it again\n"
+    )
+
+
+def test_a_champion_whose_files_are_lost_is_kept_and_not_scored(unchanged: Path) -> None:
+    run("python", "-m", "stages.register", cwd=unchanged)
+    for model in (unchanged / "mlartifacts").rglob("model.skops"):
+        model.unlink()
+    edit(unchanged, "  missing: drop ", "  missing: impute ")
+    done = run("dvc", "repro", "register", cwd=unchanged)
+    assert "stays champion, for it can't be loaded; to replace it" in done.stdout
+
+
+def test_a_model_whose_files_are_lost_is_registered_again_as_the_error_says(
+    unchanged: Path,
+) -> None:
+    run("python", "-m", "stages.register", cwd=unchanged)
+    for folder in (unchanged / "mlartifacts").glob("models/*"):
+        shutil.rmtree(folder)
+    failed = run("python", "-m", "stages.predict", cwd=unchanged, check=False)
+    assert "or delete the version and register the model again" in failed.stderr
+    client = store(unchanged)
+    for version in client.search_model_versions(f"name = '{MODEL}'"):
+        client.delete_model_version(MODEL, str(version.version))
+    run("dvc", "repro", "--force", "--single-item", "register", cwd=unchanged)
+    run("python", "-m", "stages.predict", cwd=unchanged)
