@@ -294,7 +294,8 @@ def _log_model(run_id: str, path: Path, md5: str) -> None:
     else:
         row = features.typical_row(fitted).select_dtypes("number")
         name, example, fitted = "scaler", None, features.scaler_of(fitted)
-        signature = infer_signature(row, fitted.transform(row))
+        named = hasattr(fitted, "feature_names_in_")  # not behind an imputer
+        signature = infer_signature(row, fitted.transform(row if named else row.to_numpy()))
     with mlflow.start_run(run_id=run_id):
         mlflow.sklearn.log_model(
             fitted,

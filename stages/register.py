@@ -56,7 +56,10 @@ def _decide(champion: ModelVersion | None, settings: Settings) -> registry.Decis
         gone = sorted({*model.feature_names_in_} - {*settings.data.features})
         if gone:
             return registry.Decision(False, f"{keeps} needs column {gone[0]}; {promote}")
-        champion_rmse = _rmse(model, settings, metrics["baseline"]["prediction"])
+        try:
+            champion_rmse = _rmse(model, settings, metrics["baseline"]["prediction"])
+        except ValueError:  # scikit-learn's, of missing values that only a newer model fills
+            return registry.Decision(False, f"{keeps} can't predict these rows; {promote}")
     return registry.decide(
         rmse=metrics["validation"]["rmse"],
         r2=metrics["validation"]["r2"],
