@@ -18,7 +18,9 @@ def environment(**changes: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("MLFLOW_", "DVC_", "AWS_", "GIT_", "PYTEST_", "OPENBLAS_"))
+        if not name.startswith(
+            ("MLFLOW_", "DVC_", "AWS_", "GIT_", "PYTEST_", "OPENBLAS_", "MAKE", "MFLAGS")
+        )
     }
     return kept | {
         "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",

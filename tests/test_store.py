@@ -31,7 +31,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Path:
     (folder / "dvc.yaml").unlink()
     (folder / "dvc.lock").unlink()
     (folder / "table").mkdir()
-    for number in range(60):
+    for number in range(200):
         (folder / f"table/{number}").write_text(f"row {number}\n" * 1000)
     run("dvc", "add", "--quiet", "table", cwd=folder)
     run("dvc", "remote", "modify", "--local", "minio", "endpointurl", s3, cwd=folder)
@@ -145,9 +145,10 @@ def test_a_push_that_was_cut_off_is_completed_by_the_next(project: Path, s3: str
     run("dvc", "remote", "add", "--local", "cut", "s3://ridgeline-dvc/cut", cwd=project)
     run("dvc", "remote", "modify", "--local", "cut", "endpointurl", s3, cwd=project)
     before = contents(project)
+    watcher = client(s3)
 
     def arrived() -> int:
-        return int(client(s3).list_objects_v2(Bucket="ridgeline-dvc", Prefix="cut/")["KeyCount"])
+        return int(watcher.list_objects_v2(Bucket="ridgeline-dvc", Prefix="cut/")["KeyCount"])
 
     push = ["dvc", "push", "--quiet", "--remote", "cut", "--jobs", "1"]
     with subprocess.Popen(push, cwd=project, env=environment(**KEYS)) as process:
