@@ -242,6 +242,12 @@ def _md5s(stage: pipeline.Stage) -> dict[Path, str]:
     return {path: content.md5(path) for path in (*stage.deps, *stage.outs)}
 
 
+def data_tags(name: str) -> dict[str, str]:
+    """Name the tables that a stage read by their md5s, as its run does."""
+    tables = [path for path in pipeline.load(name).deps if _is_table(path)]
+    return {_tag("deps", path): content.md5(path) for path in tables}
+
+
 def _tags(stage: pipeline.Stage, md5s: dict[Path, str]) -> dict[str, str]:
     source = source_tags()
     tags = {"dvc.stage": stage.name, "mlflow.source.name": f"stages/{stage.name}.py"} | source

@@ -27,7 +27,8 @@ def main(settings: Settings) -> None:
     version = registry.find(client, name, md5)
     if version is None:
         model = tracking.logged_model(client, settings.mlflow.experiment, MODEL, "train")
-        tags = settings.register.tags | tracking.source_tags() | {tracking.MD5: md5}
+        data = tracking.data_tags("prepare") | tracking.data_tags("train")
+        tags = settings.register.tags | tracking.source_tags() | data | {tracking.MD5: md5}
         version = registry.register(client, name, model, tags)
 
     registry.challenge(client, version)

@@ -52,6 +52,18 @@ def test_the_version_is_tagged_with_the_md5_of_the_model_in_dvc_lock(reproduced:
     assert f"md5: {version.tags['dvc.md5']}" in lock
 
 
+def test_the_version_names_the_tables_it_came_from(reproduced: Path) -> None:
+    tags = store(reproduced).get_model_version_by_alias(MODEL, "champion").tags
+    tables = {tag: md5 for tag, md5 in tags.items() if tag.startswith("dvc.deps.")}
+    lock = (reproduced / "dvc.lock").read_text()
+    assert tables.keys() == {
+        "dvc.deps.data/raw/possum.csv",
+        "dvc.deps.data/features/train",
+        "dvc.deps.data/features/validation",
+    }
+    assert [md5 for md5 in tables.values() if f"md5: {md5}" not in lock] == []
+
+
 def test_the_runs_name_their_tables_by_the_md5_in_dvc_lock(reproduced: Path) -> None:
     lock = (reproduced / "dvc.lock").read_text()
     digests = [i.dataset.digest for r in runs(reproduced)[:5] for i in r.inputs.dataset_inputs]
