@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, clone, environment, run
 from servers import SECRETS, SETTINGS, Server, free_port, status, store
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("store")]
+pytestmark = pytest.mark.slow
 
 KEYS = {name: SETTINGS[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
 

@@ -19,7 +19,7 @@ from conftest import ROOT, clone, environment, run
 from servers import SECRETS, SETTINGS, Server, listening, mlflow_of_compose, postgres, status, store
 from test_repro import MODEL, STAGES, ran
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("team")]
+pytestmark = pytest.mark.slow
 
 KEYS = {name: SETTINGS[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
 LOGIN = {name: SETTINGS[name] for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")}
