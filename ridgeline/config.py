@@ -36,11 +36,18 @@ def _model_name(name: str) -> str:
     return name
 
 
-def _predictions_file(path: str) -> str:
+def _alias(name: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z][\w-]*", name) or re.fullmatch(r"v\d+|latest", name):
+        raise ValueError("it should be candidate, or an alias such as champion")
+    return name
+
+
+def _predictions(path: str) -> str:
     # DVC removes a stage's outputs before it runs: let it be nothing that anyone wants to keep
     place = PurePosixPath(path)
-    if place.parts[0] != "predictions" or ".." in place.parts or place.suffix != ".csv":
-        raise ValueError("it should be a .csv file in the folder predictions")
+    inside = place.parts[0] == "predictions" and ".." not in place.parts and len(place.parts) > 1
+    if not inside or place.suffix not in ("", ".csv"):
+        raise ValueError("it should be a .csv file, or a folder for Parquet, in predictions/")
     return path
 
 
@@ -150,6 +157,8 @@ class Gate:
 
     max_rmse: Positive | None = None
     min_r2: Number | None = None
+    min_improvement: Annotated[Number, Field(ge=0)] = 0.0
+    must_beat_baseline: Annotated[bool, Strict()] = True
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -163,10 +172,11 @@ class Register:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Predict:
-    """The table to predict and where the predictions go."""
+    """The model to predict with, the table to predict, and where the predictions go."""
 
+    model: Annotated[Text, AfterValidator(_alias)] = "candidate"
     input: Text
-    output: Annotated[Text, AfterValidator(_predictions_file)]
+    output: Annotated[Text, AfterValidator(_predictions)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -1,18 +1,21 @@
 """What the data must look like, and one error that tells all the ways in which it does not."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import pandera.pandas as pandera
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from ridgeline.dataset import Part, Table
+from ridgeline import keys
+from ridgeline.dataset import Part, Table, as_table
+from ridgeline.engine import Map
 from ridgeline.errors import DataError
 
 EXAMPLES = 5
@@ -43,16 +46,40 @@ class Contract:
         target = () if self.target is None else (self.target,)
         return (self.key, *target, *self.numeric, *self.categorical)
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The columns that hold numbers."""
+        return self.numeric if self.target is None else (self.target, *self.numeric)
+
+    @property
+    def text(self) -> tuple[str, ...]:
+        """The columns that hold text."""
+        return (self.key, *self.categorical)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns in which no row may lack a value."""
+        return (self.key,) if self.target is None else (self.key, self.target)
+
+
+class Example(NamedTuple):
+    """A cell that breaks a rule: its row in the part, from 0, and what to show of it."""
+
+    row: int
+    key: str | None
+    value: str
+
 
 @dataclass
-class _Breach:
+class Breach:
     """A rule that a column breaks: in how many rows, and the first few cases of it."""
 
     rows: int = 0
     cases: int = 0
-    examples: list[str] = field(default_factory=list)
+    examples: list[Any] = field(default_factory=list)
 
-    def add(self, cases: Iterable[str], count: int, rows: int) -> None:
+    def add(self, cases: Iterable[Any], count: int, rows: int) -> None:
+        """Count cases, and keep the first few of all."""
         self.examples += islice(cases, EXAMPLES - len(self.examples))
         self.cases += count
         self.rows += rows
@@ -62,54 +89,190 @@ class _Breach:
         return f"{where} {', '.join(self.examples)}{', …' if self.cases > EXAMPLES else ''}"
 
 
-def checked(table: Table, contract: Contract) -> Iterator[pd.DataFrame]:
-    """Stream a table's parts with the contract's columns and types.
+Breaches = dict[tuple[str, str], Breach]  # by column and rule
 
-    Parameters
-    ----------
-    table : Table
-        As opened, with the contract's columns.
-    contract : Contract
-        What to hold it to.
 
-    Yields
-    ------
-    DataFrame
-        Key and categorical columns as text, target and numeric columns as float64. A part
-        that breaks the contract is left out: the error comes at the end, and tells of all.
-        Of the rows gone by only a hash of each key is kept, 8 bytes a row.
+class Checked(NamedTuple):
+    """Some rows, held to the contract: what they are, or in what they break it.
 
-    Raises
-    ------
-    DataError
-        After the last part, when anything broke the contract: each column and rule with its
-        count of rows and up to five of them, by key and value.
+    `table` has the contract's columns: key and categorical ones as text, target and numeric
+    ones as float64; it is None where `breaches` has any. `keys` are the keys that are there.
     """
-    schema = _schema(contract)
-    breaches: defaultdict[tuple[str, str], _Breach] = defaultdict(_Breach)
-    hashes: list[npt.NDArray[np.uint64]] = []
-    for part in table.parts():
-        frame, unreadable = _typed(part.frame, contract)
-        if contract.key in frame:
-            hashes.append(_hashes(frame[contract.key].dropna()))
-        failures = _failures(schema, frame)
-        if not unreadable and failures is None:
-            yield frame[list(contract.columns)]
-            continue
-        for column, cells in unreadable.items():
-            _record(breaches[column, NOT_A_NUMBER], part, contract, cells)
-        if failures is not None:
-            _record_failures(breaches, part, contract, failures, unreadable)
-    _record_repeated_keys(breaches, table, contract, hashes)
-    if breaches:
-        lines = [f"  {column} {rule}{breach}" for (column, rule), breach in breaches.items()]
-        raise DataError(
-            f"{_name(table)} breaks the data contract; mend the rows, or the columns that "
-            "params.yaml names under data:\n" + "\n".join(lines)
-        )
+
+    rows: int
+    table: pa.Table | None
+    keys: pa.ChunkedArray
+    breaches: Breaches
 
 
-def _schema(contract: Contract) -> pandera.DataFrameSchema:
+def check(part: Part, contract: Contract) -> Iterator[Checked]:
+    """Read a table's part and hold it to the contract, at most `part.part_rows` rows at a time.
+
+    Rows that keep it are only looked over, a column at a time; those that don't are given to
+    pandera, which finds each cell.
+    """
+    first_row = 0
+    for table in part.tables():
+        kept = _kept(table, contract)
+        if kept is not None:
+            yield Checked(len(kept), kept, kept[contract.key], {})
+        else:
+            yield _explained(table, contract, first_row)
+        first_row += len(table)
+
+
+class Findings:
+    """What is found in a table's parts, in their order, and the error that tells of it all."""
+
+    def __init__(self, contract: Contract, table: Table) -> None:
+        self.contract, self.table = contract, table
+        self.breaches: Breaches = {}
+        self.file, self.first_row = "", 1
+
+    def add(self, part: Part, breaches: Iterable[Breaches], rows: int) -> None:
+        """Take up what the next part, of so many rows, breaks."""
+        if part.file != self.file:
+            self.file, self.first_row = part.file, 1
+        for (column, rule), found in chain.from_iterable(map(dict.items, breaches)):
+            known = self.breaches.setdefault((column, rule), Breach())
+            if rule == ABSENT:
+                if part.file not in known.examples:
+                    known.add([part.file], 1, 0)
+            else:
+                known.add(map(self._told, found.examples), found.cases, found.rows)
+        self.first_row += rows
+
+    def add_repeated_keys(self, folder: Path, seed: int, map: Map) -> None:  # noqa: A002
+        """Look for keys that more rows than one have, whose hashes `keys.spill` put in `folder`.
+
+        Of hashes that are there twice the keys are read again and compared. Should there be
+        more than `keys.MOST_SUSPECTS` of them, the rows are counted by their hashes.
+        """
+        suspects, rows = keys.suspects(folder, map)
+        if not suspects.size:
+            return
+        key = self.contract.key
+        counts: Counter[str] = Counter()
+        among = partial(_keys_among, key, seed, suspects)
+        for found in map(among, replace(self.table, columns=(key,), numeric=()).parts()):
+            counts.update(found)
+        repeated = {name: times for name, times in counts.items() if times > 1}
+        if suspects.size < keys.MOST_SUSPECTS:
+            rows = sum(repeated.values())
+        if repeated:
+            told = (f"{key} {name} ({times} rows)" for name, times in repeated.items())
+            self.breaches.setdefault((key, REPEATED), Breach()).add(told, len(repeated), rows)
+
+    def tell(self) -> None:
+        """Raise a `DataError`, if anything was found.
+
+        It tells each column and rule with its count of rows and up to five of them, by key and
+        value.
+        """
+        if self.breaches:
+            lines = [f"  {column} {rule}{found}" for (column, rule), found in self.breaches.items()]
+            raise DataError(
+                f"{_name(self.table)} breaks the data contract; mend the rows, or the columns that "
+                "params.yaml names under data:\n" + "\n".join(lines)
+            )
+
+    def _told(self, example: Example) -> str:
+        if example.key is None:
+            return f"row {self.first_row + example.row} of {self.file}{example.value}"
+        of = f" of {self.file}" if len(self.table.files) > 1 else ""
+        return f"{self.contract.key} {example.key}{of}{example.value}"
+
+
+def _keys_among(key: str, seed: int, suspects: keys.Hashes, part: Part) -> Counter[str]:
+    """Count those of a part's keys whose hash is among the suspects."""
+    counts: Counter[str] = Counter()
+    for table in part.tables():
+        if key in table.column_names:
+            texts = _as_text(_column(table, key)).dropna()
+            counts.update(texts[np.isin(keys.hashes(texts, seed), suspects)])
+    return counts
+
+
+def _kept(table: pa.Table, contract: Contract) -> pa.Table | None:
+    """Return the rows with the contract's types; None where that is not plainly all right."""
+    columns = []
+    for name in contract.columns:
+        if name not in table.column_names:
+            return None
+        column = table[name]
+        if name in contract.text:
+            column = column.cast(pa.string()) if _is_text(column.type) else None
+        else:
+            column = _finite(column)
+        if column is None or (name in contract.required and column.null_count):
+            return None
+        columns.append(column)
+    return pa.table(columns, names=list(contract.columns))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Tell whether values of a type are the text that is meant, or integers, which become it."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return pa.types.is_integer(kind) or any(is_kind(kind) for is_kind in text)
+
+
+def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return numbers as float64, if all of them are finite; NaN is one that is missing."""
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        return None
+    column = column.cast(pa.float64(), safe=False)
+    if pc.all(pc.is_finite(column)).as_py() is False:
+        column = pc.if_else(pc.is_nan(column), None, column)
+        if pc.all(pc.is_finite(column)).as_py() is False:
+            return None
+    return column
+
+
+def _explained(table: pa.Table, contract: Contract, first_row: int) -> Checked:
+    """Find what breaks the contract, cell by cell, and what only looked as if it did."""
+    raw = table.to_pandas(ignore_metadata=True, integer_object_nulls=True, use_threads=False)
+    frame, unreadable = _typed(raw, contract)
+    present = frame[contract.key].dropna() if contract.key in frame else pd.Series([], dtype="str")
+    names = pa.chunked_array([pa.array(present, pa.string())])
+    failures = _failures(contract, frame)
+    if not unreadable and failures is None:
+        return Checked(len(raw), as_table(frame[list(contract.columns)]), names, {})
+    breaches: Breaches = {}
+
+    def record(column: str, rule: str, cells: pd.Series) -> None:
+        examples = (_example(raw, contract, first_row, row, value) for row, value in cells.items())
+        breaches.setdefault((column, rule), Breach()).add(examples, len(cells), len(cells))
+
+    for column, cells in unreadable.items():
+        record(column, NOT_A_NUMBER, cells)
+    if failures is not None:
+        for (check, name), found in failures.groupby(["check", "column"], dropna=False, sort=False):
+            rule = RULES.get(str(check), str(check))
+            if rule == ABSENT:
+                breaches |= {(absent, rule): Breach() for absent in found["failure_case"]}
+                continue
+            cells = found.set_index("index")["failure_case"]
+            if name in unreadable:  # what is no number counts as missing now
+                cells = cells[~cells.index.isin(unreadable[name].index)]
+            if len(cells):
+                record(str(name), rule, cells)
+    return Checked(len(raw), None, names, breaches)
+
+
+def _example(
+    frame: pd.DataFrame, contract: Contract, first_row: int, row: Any, value: Any
+) -> Example:
+    key = frame[contract.key].iloc[int(row)] if contract.key in frame else None
+    shown = "" if pd.isna(value) else f" = {value!r}"
+    return Example(first_row + int(row), None if key is None or pd.isna(key) else str(key), shown)
+
+
+def _failures(contract: Contract, frame: pd.DataFrame) -> pd.DataFrame | None:
+    # imported here: it takes half a second, and most tables keep their contract
+    import pandera.pandas as pandera
+
     finite = pandera.Check(np.isfinite, error=NOT_FINITE)
     columns = {
         contract.key: pandera.Column("str", nullable=False),
@@ -118,12 +281,8 @@ def _schema(contract: Contract) -> pandera.DataFrameSchema:
     }
     if contract.target is not None:
         columns[contract.target] = pandera.Column(float, finite, nullable=False)
-    return pandera.DataFrameSchema(columns)
-
-
-def _failures(schema: pandera.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame | None:
     try:
-        schema.validate(frame, lazy=True)
+        pandera.DataFrameSchema(columns).validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:
         return pd.DataFrame(error.failure_cases)
     return None
@@ -131,13 +290,9 @@ def _failures(schema: pandera.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFr
 
 def _typed(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, Cells]:
     """Make text of text and float64 of numbers; return too the cells that are no numbers."""
-    text = {
-        name: _as_text(frame[name])
-        for name in (contract.key, *contract.categorical)
-        if name in frame
-    }
+    text = {name: _as_text(frame[name]) for name in contract.text if name in frame}
     numbers, unreadable = {}, {}
-    for name in (*contract.numeric, *((contract.target,) if contract.target else ())):
+    for name in (*contract.numeric, *contract.required[1:]):
         if name in frame:
             numbers[name] = _as_numbers(frame[name])
             unread = frame[name][frame[name].notna() & numbers[name].isna()]
@@ -165,71 +320,12 @@ def _as_numbers(values: pd.Series) -> pd.Series:
     return pd.to_numeric(values, errors="coerce").astype(float)
 
 
-def _hashes(keys: pd.Series) -> npt.NDArray[np.uint64]:
-    return pd.util.hash_array(keys.to_numpy(object), categorize=False)
+def _column(table: pa.Table, name: str) -> pd.Series:
+    frame: pd.DataFrame = table.select([name]).to_pandas(
+        ignore_metadata=True, integer_object_nulls=True, use_threads=False
+    )
+    return frame[name]
 
 
-def _record(breach: _Breach, part: Part, contract: Contract, cells: pd.Series) -> None:
-    """Count these cells of a part, and show the first few by key and value."""
-
-    def example(row: Any, value: Any) -> str:
-        key = part.frame[contract.key].iloc[int(row)] if contract.key in part.frame else None
-        unnamed = key is None or pd.isna(key)
-        name = (
-            f"row {part.first_row + int(row)} of {part.file}"
-            if unnamed
-            else f"{contract.key} {key}"
-        )
-        return name if pd.isna(value) else f"{name} = {value!r}"
-
-    breach.add((example(row, value) for row, value in cells.items()), len(cells), len(cells))
-
-
-def _record_failures(
-    breaches: defaultdict[tuple[str, str], _Breach],
-    part: Part,
-    contract: Contract,
-    failures: pd.DataFrame,
-    unreadable: Cells,
-) -> None:
-    """Count what pandera found, except where a cell that is no number now counts as missing."""
-    for names, found in failures.groupby(["check", "column"], dropna=False, sort=False):
-        check, column = map(str, names)
-        rule = RULES.get(check, check)
-        if rule == ABSENT:
-            for name in found["failure_case"]:
-                breach = breaches[name, rule]
-                if str(part.file) not in breach.examples:
-                    breach.add([str(part.file)], 1, 0)
-            continue
-        cells = found.set_index("index")["failure_case"]
-        if column in unreadable:
-            cells = cells[~cells.index.isin(unreadable[column].index)]
-        if len(cells):
-            _record(breaches[column, rule], part, contract, cells)
-
-
-def _record_repeated_keys(
-    breaches: defaultdict[tuple[str, str], _Breach],
-    table: Table,
-    contract: Contract,
-    hashes: list[npt.NDArray[np.uint64]],
-) -> None:
-    if not hashes:
-        return
-    values, times = np.unique(np.concatenate(hashes), return_counts=True)
-    suspects = values[times > 1]  # equal keys, or (once in 2**64 pairs) an accident
-    if not suspects.size:
-        return
-    counts: Counter[str] = Counter()
-    for frame in table:
-        if contract.key in frame:
-            keys = _as_text(frame[contract.key]).dropna()
-            counts.update(keys[np.isin(_hashes(keys), suspects)])
-    for key, rows in counts.items():
-        if rows > 1:
-            breaches[contract.key, REPEATED].add([f"{contract.key} {key} ({rows} rows)"], 1, rows)
-
-
-def _name(table: Table) -> Path:
-    return table.files[0] if len(table.files) == 1 else table.files[0].parent
+def _name(table: Table) -> str:
+    return table.files[0] if len(table.files) == 1 else table.files[0].rpartition("/")[0] or "."

@@ -4,8 +4,14 @@ RidgelineError      the root: a stage prints its text and exits with status 1
 ├── SettingsError   params.yaml (or dvc.yaml) says something that can't be done
 ├── DataError       a table can't be read, or breaks the data contract
 ├── ModelError      a registered model can't be loaded
-└── TrackingError   MLflow can't be reached, or lacks what a stage needs from it
+├── EngineError     the Dask cluster can't be reached, or can't do the work
+├── TrackingError   MLflow can't be reached, or lacks what a stage needs from it
+└── RevisionError   git or DVC can't bring an earlier state back
 """
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class RidgelineError(Exception):
@@ -24,5 +30,26 @@ class ModelError(RidgelineError):
     """A registered model's files are not there, or not whole."""
 
 
+class EngineError(RidgelineError):
+    """The Dask cluster is out of reach, or its workers can't do the work."""
+
+
 class TrackingError(RidgelineError):
     """MLflow is out of reach, or does not hold what was asked of it."""
+
+
+class RevisionError(RidgelineError):
+    """A state that git and DVC should remember can't be brought back."""
+
+
+@contextmanager
+def told(command: str) -> Iterator[None]:
+    """End the program with one line and status 1 on what a user can mend in the block."""
+    try:
+        yield
+    except RidgelineError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:  # a file is absent, in the way, or too large for the disk
+        place = f"{error.filename}: " if error.filename else ""
+        reason = error.strerror or error
+        sys.exit(f"error: {command}: {place}{reason}; mend that, and run it again")

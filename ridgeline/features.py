@@ -2,38 +2,63 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from ridgeline.engine import Map
 from ridgeline.errors import DataError
 
+Array = npt.NDArray[np.float64]
 NUMERIC, CATEGORICAL = "numeric", "categorical"
-NO_VALUE = "column {} has no value in the training rows; remove it from data in params.yaml"
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is learnt of some rows: of the numeric columns' values, and of the categories.
+
+    `rows` is their number. `counts`, `means` and `squares` have shape (p,): how many values
+    are there, their mean, and the sum of their squared distances from it.
+    """
+
+    rows: int
+    counts: Array
+    means: Array
+    squares: Array
+    frequencies: dict[str, Counter[str]]
 
 
 def fit(
-    parts: Iterable[pd.DataFrame],
+    parts: Iterable[Any],
     numeric: Sequence[str],
     categorical: Sequence[str],
     *,
     impute: bool,
+    map: Map = map,  # noqa: A002 - it stands for it
 ) -> ColumnTransformer:
     """Fit scaling of the numeric and one-hot encoding of the categorical columns.
 
     Parameters
     ----------
     parts : iterable of DataFrame
-        The training rows. Iterated once, or twice to impute.
+        The training rows, or what `map` reads them from. Iterated once.
     numeric, categorical : sequence of str
         The columns, in the order in which the features shall stand.
     impute : bool
         Whether to fill missing values first: numeric ones with the column's mean, categorical
         ones with its most frequent value.
+    map : callable
+        What applies a function to each part, such as `engine.over` gives.
 
     Returns
     -------
@@ -46,30 +71,26 @@ def fit(
     DataError
         When a column has no value at all, or two features would have the same name.
     """
-    means = _means(parts, numeric) if impute else {}
-    scaler = StandardScaler()
-    frequencies: dict[str, Counter[str]] = {name: Counter() for name in categorical}
-    for part in parts:
-        if numeric and len(part):
-            with np.errstate(invalid="ignore"):  # of a column without any value; told below
-                scaler.partial_fit(part[list(numeric)].fillna(means).to_numpy())
-        for name in categorical:
-            frequencies[name].update(part[name].dropna())
-    means = dict(zip(numeric, getattr(scaler, "mean_", ()), strict=True))
-    empty = [name for name, mean in means.items() if np.isnan(mean)]
-    empty += [name for name in categorical if not frequencies[name]]
+    none = np.zeros(len(numeric))
+    nothing = Statistics(0, none, none, none, {name: Counter() for name in categorical})
+    learn = partial(statistics, tuple(numeric), tuple(categorical))
+    seen = reduce(combine, map(learn, parts), nothing)
+    empty = [name for name, count in zip(numeric, seen.counts, strict=True) if not count]
+    empty += [name for name in categorical if not seen.frequencies[name]]
     if empty:
-        raise DataError(NO_VALUE.format(empty[0]))
+        raise DataError(
+            f"column {empty[0]} has no value in the training rows; remove it from data in "
+            "params.yaml"
+        )
 
-    preprocessor = _unfitted(numeric, frequencies, impute)
+    preprocessor = _unfitted(numeric, seen.frequencies, impute)
     # One row of means and most frequent values makes the imputers learn just these; of what the
     # scaler learns from it, all that depends on more than a row is set to what was streamed.
-    row = means | {name: _most_frequent(counts) for name, counts in frequencies.items()}
+    row: dict[str, float | str] = dict(zip(numeric, seen.means.tolist(), strict=True))
+    row |= {name: _most_frequent(counts) for name, counts in seen.frequencies.items()}
     preprocessor.fit(pd.DataFrame([row]))
     if numeric:
-        fitted = scaler_of(preprocessor)
-        for attribute in ("mean_", "var_", "scale_", "n_samples_seen_"):
-            setattr(fitted, attribute, getattr(scaler, attribute))
+        _scale_by(scaler_of(preprocessor), seen, impute)
     try:
         preprocessor.get_feature_names_out()
     except ValueError as error:
@@ -80,26 +101,92 @@ def fit(
     return preprocessor
 
 
-def _means(parts: Iterable[pd.DataFrame], numeric: Sequence[str]) -> dict[str, float]:
-    """Return the mean of each column's values that are not missing."""
-    sums = pd.Series(0.0, index=list(numeric))
-    counts = pd.Series(0, index=list(numeric))
-    for part in parts:
-        sums += part[list(numeric)].sum()
-        counts += part[list(numeric)].count()
-    for name in numeric:
-        if not counts[name]:
-            raise DataError(NO_VALUE.format(name))
-    return {name: float(sums[name] / counts[name]) for name in numeric}
+def statistics(
+    numeric: tuple[str, ...], categorical: tuple[str, ...], frame: pd.DataFrame
+) -> Statistics:
+    """Learn from one part."""
+    values = frame[list(numeric)].to_numpy(float).T
+    there = ~np.isnan(values)
+    counts = there.sum(axis=1)
+    complete = bool(there.all())
+    means = (values if complete else np.where(there, values, 0)).sum(axis=1) / np.maximum(counts, 1)
+    apart = values - means[:, None]
+    if not complete:
+        apart[~there] = 0
+    # what rounding left in the mean is taken off again
+    squares = np.einsum("pm,pm->p", apart, apart) - apart.sum(axis=1) ** 2 / np.maximum(counts, 1)
+    frequencies = {name: _frequencies(frame[name]) for name in categorical}
+    return Statistics(len(frame), counts, means, squares, frequencies)
+
+
+def _frequencies(values: pd.Series) -> Counter[str]:
+    counted = pc.value_counts(_texts(values).drop_null())
+    return Counter({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
+
+
+def _texts(values: pd.Series) -> pa.Array:
+    return pa.array(values, pa.string(), from_pandas=True)
+
+
+def combine(a: Statistics, b: Statistics) -> Statistics:
+    """Put what was learnt of two parts together (Chan, Golub and LeVeque 1983; see `ridge`)."""
+    counts = a.counts + b.counts
+    share = b.counts / np.maximum(counts, 1)
+    apart = b.means - a.means
+    return Statistics(
+        a.rows + b.rows,
+        counts,
+        a.means + apart * share,
+        a.squares + b.squares + apart**2 * a.counts * share,
+        {name: known + b.frequencies[name] for name, known in a.frequencies.items()},
+    )
+
+
+def _scale_by(scaler: StandardScaler, seen: Statistics, impute: bool) -> None:
+    """Set what `StandardScaler` would have learnt of all rows; filled in, means don't move."""
+    counts = np.full(len(seen.counts), seen.rows) if impute else seen.counts
+    variances = seen.squares / counts
+    # a variance no larger than what rounding makes of equal values: scikit-learn's bound
+    eps = np.finfo(float).eps
+    constant = variances <= counts * eps * variances + (counts * seen.means * eps) ** 2
+    scaler.mean_, scaler.var_ = seen.means, variances
+    scaler.scale_ = np.where(constant, 1.0, np.sqrt(variances))
+    scaler.n_samples_seen_ = np.int64(seen.rows)
 
 
 def transform(preprocessor: ColumnTransformer, frame: pd.DataFrame) -> pd.DataFrame:
     """Apply the preprocessing: a float64 column for each feature, by name, the same index."""
-    return pd.DataFrame(
-        preprocessor.transform(frame),
-        index=frame.index,
-        columns=preprocessor.get_feature_names_out(),
-    )
+    names = preprocessor.get_feature_names_out()
+    return pd.DataFrame(matrix(preprocessor, frame).T, index=frame.index, columns=names)
+
+
+def matrix(preprocessor: ColumnTransformer, frame: pd.DataFrame) -> Array:
+    """Apply the preprocessing to rows: shape (features, rows), each feature contiguous.
+
+    The values are those that `ColumnTransformer.transform` gives, which needs many times as
+    long for text.
+    """
+    features = np.empty((len(preprocessor.get_feature_names_out()), len(frame)))
+    end = 0
+    for kind, transformer, columns in preprocessor.transformers_:
+        last = _last_step(transformer)
+        filled = transformer[0].statistics_ if isinstance(transformer, Pipeline) else None
+        if kind == NUMERIC:
+            first, end = end, end + len(columns)
+            values = frame[list(columns)].to_numpy(float).T
+            if filled is not None:
+                values = np.where(np.isnan(values), filled[:, None], values)
+            scaled = np.subtract(values, last.mean_[:, None], out=features[first:end])
+            scaled /= last.scale_[:, None]
+            continue
+        for place, (name, known) in enumerate(zip(columns, last.categories_, strict=True)):
+            first, end = end, end + len(known)
+            texts = _texts(frame[name])
+            if filled is not None:
+                texts = texts.fill_null(filled[place])
+            codes = pc.index_in(texts, pa.array(known, pa.string())).fill_null(-1).to_numpy()
+            features[first:end] = codes == np.arange(len(known))[:, None]
+    return features
 
 
 def scaler_of(preprocessor: ColumnTransformer) -> StandardScaler:

@@ -1,6 +1,7 @@
 """Files that are either whole or absent: written beside their place, then renamed into it."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,15 +29,47 @@ def replacing(path: Path) -> Iterator[Path]:
         a killed process left there is gone. After an exception it is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial, old = (path.with_name(f".{path.name}{end}") for end in (".partial", ".old.partial"))
     _remove(partial)
+    _remove(old)
     try:
-        yield partial
-        if partial.is_dir():
-            _remove(path)  # a folder can't be renamed over a full one
+        with naming(path, partial):
+            yield partial
+        if partial.is_dir() and path.exists():
+            path.rename(old)  # a folder can't be renamed over a full one
         partial.replace(path)
+        _remove(old)
     finally:
         _remove(partial)
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """Give an empty, hidden folder beside `path`, absolute, that is gone when the block ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.absolute().with_name(f".{path.name}.parts.partial")
+    _remove(folder)
+    folder.mkdir()
+    try:
+        with naming(path, folder):
+            yield folder
+    finally:
+        _remove(folder)
+
+
+@contextmanager
+def naming(path: Path, partial: Path | None = None) -> Iterator[None]:
+    """Name the file whose writing fails inside the block: the system does so only of opening.
+
+    What fails at or below `partial` is named `path` too: it is what would have come of it.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = error.filename and Path(error.filename).absolute()
+        if error.errno and (not place or (partial and place.is_relative_to(partial.absolute()))):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -1,15 +1,25 @@
-"""What ``dvc.yaml`` declares of a stage: the files, params and metrics that make up its run."""
+"""What DVC knows of a stage: the files, params and metrics that make up its run.
 
+``dvc.yaml`` declares them, and ``dvc.lock`` records by their md5s which of them made which.
+"""
+
+import hashlib
 import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ridgeline import content
 from ridgeline.config import read_yaml
 from ridgeline.errors import SettingsError
 
 Values = dict[str, Any]
+DIGEST = "dvc.lock"  # the tag that has a record's digest
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,30 @@ class Stage:
     deps: tuple[Path, ...]
     outs: tuple[Path, ...]
     params: Values
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stage as it ran: the md5 of each file and folder, as dvc.lock has them, and its params."""
+
+    name: str
+    deps: Mapping[Path, str]
+    outs: Mapping[Path, str]
+    params: Values
+
+    @property
+    def digest(self) -> str:
+        """The md5 of all this: equal for two executions that DVC can't tell apart."""
+        files = [{p.as_posix(): md5 for p, md5 in part.items()} for part in (self.deps, self.outs)]
+        text = json.dumps([self.name, *files, self.params], sort_keys=True)
+        return hashlib.md5(text.encode()).hexdigest()
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Name the stage and the md5 of each dep and out, as MLflow's tags."""
+        files = [("deps", self.deps), ("outs", self.outs)]
+        md5s = {tag(kind, path): md5 for kind, part in files for path, md5 in part.items()}
+        return {"dvc.stage": self.name} | md5s
 
 
 def load(name: str, folder: Path = Path()) -> Stage:
@@ -53,22 +87,96 @@ def load(name: str, folder: Path = Path()) -> Stage:
 
     def paths(kind: str) -> tuple[Path, ...]:
         entries = [e if isinstance(e, str) else next(iter(e)) for e in stage.get(kind, [])]
-        return tuple(
-            Path(re.sub(r"\$\{(.+?)\}", lambda m: str(_value(params, m[1])), entry))
-            for entry in entries
-        )
+        filled = [
+            re.sub(r"\$\{(.+?)\}", lambda m: str(_value(params, m[1])), entry) for entry in entries
+        ]
+        return tuple(Path(entry) for entry in filled if not _in_s3(entry))
 
     declared = {key: _value(params, key) for key in stage.get("params", [])}
     return Stage(name, paths("deps"), paths("outs") + paths("metrics"), flat(declared))
 
 
-def read_metrics(stage: Stage, folder: Path = Path()) -> Values:
-    """Read a stage's metrics: a dotted key for each value."""
+def recorded(stage: Stage, folder: Path = Path()) -> Record:
+    """Take the md5s of a stage's files as they are in `folder`."""
+    deps, outs = (
+        {path: content.md5(folder / path) for path in paths} for paths in (stage.deps, stage.outs)
+    )
+    return Record(stage.name, deps, outs, stage.params)
+
+
+def locked(text: str) -> dict[str, Record]:
+    """Read all stages of a ``dvc.lock``, given as text; none, where it is no YAML or has none."""
+    try:
+        stages = YAML(typ="safe").load(text)["stages"]
+    except (YAMLError, TypeError, KeyError):  # such as one that was committed with conflicts
+        return {}
+    return {
+        name: Record(
+            name,
+            _md5s(entry.get("deps", [])),
+            _md5s(entry.get("outs", [])),
+            flat(entry.get("params", {}).get("params.yaml", {})),
+        )
+        for name, entry in stages.items()
+    }
+
+
+def upstream(records: Mapping[str, Record], name: str) -> list[Record]:
+    """Return a stage's record, after those of all stages that made what it was made from."""
+    made_by = {path: record for record in records.values() for path in record.outs}
+    found: dict[str, Record] = {}
+
+    def visit(record: Record) -> None:
+        for path in record.deps:
+            if path in made_by and made_by[path].name not in found:
+                visit(made_by[path])
+        found[record.name] = record
+
+    visit(records[name])
+    return [*found.values()]
+
+
+def latest(name: str) -> Record:
+    """Return the record of a stage's last execution here.
+
+    That is dvc.lock's, which DVC writes after each stage, if the stage's files are as it says;
+    else someone ran the stage without DVC, and the files tell. (Folders are not looked at, for
+    they may be large.)
+    """
+    lock = Path("dvc.lock")
+    record = locked(lock.read_text(encoding="utf-8")).get(name) if lock.is_file() else None
+    if record is None:
+        return recorded(load(name))
+    files = {path: md5 for path, md5 in record.outs.items() if not md5.endswith(".dir")}
+    return recorded(load(name)) if missing(files) else record
+
+
+def missing(md5s: Mapping[Path, str], folder: Path = Path()) -> list[Path]:
+    """Name the files and folders that are not in `folder` with the content of their md5."""
+    return [
+        path
+        for path, md5 in md5s.items()
+        if not (folder / path).exists() or content.md5(folder / path) != md5
+    ]
+
+
+def read_metrics(outs: Iterable[Path], folder: Path = Path()) -> Values:
+    """Read the metrics among a stage's outputs: a dotted key for each value."""
     values: Values = {}
-    for path in stage.outs:
+    for path in outs:
         if path.parts[0] == "metrics":
             values |= flat(json.loads((folder / path).read_text(encoding="utf-8")))
     return values
+
+
+def tag(kind: str, path: Path) -> str:
+    """Name the tag that has the md5 of a file or folder; `kind` is ``deps`` or ``outs``."""
+    return key(f"dvc.{kind}.{path.as_posix()}")
+
+
+def key(name: str) -> str:
+    """Replace what MLflow refuses in a key, such as the brackets of a column's unit."""
+    return re.sub(r"[^\w.\-: /]", "_", name)
 
 
 def flat(values: Values) -> Values:
@@ -80,6 +188,15 @@ def flat(values: Values) -> Values:
         else:
             leaves[key] = value
     return leaves
+
+
+def _md5s(entries: list[dict[str, str]]) -> dict[Path, str]:
+    return {Path(e["path"]): e["md5"] for e in entries if "md5" in e and not _in_s3(e["path"])}
+
+
+def _in_s3(path: str) -> bool:
+    # of a file there DVC knows an ETag, and an md5 of ETags of a folder: no part of a record
+    return path.startswith("s3://")
 
 
 def _value(params: Values, key: str) -> Any:

@@ -20,12 +20,14 @@ The American Statistician 37(3), 242-247 (how centred sums of two parts are put 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import RidgeCV
 
+from ridgeline.engine import Map
 from ridgeline.errors import DataError
 
 Array = npt.NDArray[np.float64]
@@ -60,16 +62,23 @@ class Fit:
     target_mean: float
 
 
-def fit(parts: Iterable[tuple[Array, Array]], alphas: Sequence[float]) -> Fit:
+def fit(
+    parts: Iterable[Any],
+    alphas: Sequence[float],
+    map: Map = map,  # noqa: A002 - it stands for it
+) -> Fit:
     """Fit ridge regression, its penalty chosen by exact leave-one-out validation.
 
     Parameters
     ----------
     parts : iterable of (X, y)
-        The rows, in parts of shape (m, p) and (m,) with any m. Iterated twice.
+        The rows, in parts of shape (m, p) and (m,) with any m, or what `map` reads them from.
+        Iterated twice.
     alphas : sequence of float, length a
         The penalties to choose from, each above 0. Of equally good ones the first is chosen,
         as scikit-learn does.
+    map : callable
+        What applies a function to each part, such as `engine.over` gives.
 
     Returns
     -------
@@ -82,14 +91,14 @@ def fit(parts: Iterable[tuple[Array, Array]], alphas: Sequence[float]) -> Fit:
     DataError
         When there are fewer than two rows: with one, nothing can be left out.
     """
-    total = reduce(combine, (moments(X, y) for X, y in parts if len(y)), NO_ROWS)
+    total = reduce(combine, map(moments, parts), NO_ROWS)
     if total.rows < 2:
         raise DataError(f"leave-one-out needs two training rows or more, not {total.rows}")
     s, V, Zty = _decompose(total)
     shrink = 1 / (s + np.asarray(alphas)[:, None])  # (a, r)
     weights = (shrink * Zty).T  # (r, a): coefficients in the basis V
-    squares = reduce(np.add, (_squared_errors(X, y, total, V, shrink, weights) for X, y in parts))
-    errors = squares / total.rows
+    errors_of = partial(_squared_errors, total, V, shrink, weights)
+    errors: Array = reduce(np.add, map(errors_of, parts)) / total.rows
     # a penalty too small to keep a row from being fitted exactly leaves 0 / 0 there
     if np.isnan(errors).all():
         raise DataError("every penalty is too small for these training rows; raise train.alphas")
@@ -104,18 +113,21 @@ def fit(parts: Iterable[tuple[Array, Array]], alphas: Sequence[float]) -> Fit:
     return Fit(model, errors, float(total.mean[-1]))
 
 
-def moments(X: Array, y: Array) -> Moments:
+def moments(part: tuple[Array, Array]) -> Moments:
     """Sum up one part: X of shape (m, p), y of shape (m,)."""
-    joined = np.column_stack([X, y])
-    mean = joined.mean(axis=0)
-    joined -= mean
-    return Moments(len(y), mean, joined.T @ joined)
+    X, y = part
+    if not len(y):
+        return NO_ROWS
+    joined = np.vstack([X.T, y])
+    mean = joined.mean(axis=1)
+    joined -= mean[:, None]
+    return Moments(len(y), mean, joined @ joined.T)
 
 
 def combine(a: Moments, b: Moments) -> Moments:
     """Put two parts' sums together, without cancellation (Chan, Golub and LeVeque 1983)."""
-    if not a.rows:
-        return b
+    if not a.rows or not b.rows:
+        return a if a.rows else b
     rows = a.rows + b.rows
     apart = b.mean - a.mean
     return Moments(
@@ -141,14 +153,19 @@ def _decompose(total: Moments) -> tuple[Array, Array, Array]:
 
 
 def _squared_errors(
-    X: Array, y: Array, total: Moments, V: Array, shrink: Array, weights: Array
+    total: Moments, V: Array, shrink: Array, weights: Array, part: tuple[Array, Array]
 ) -> Array:
     """Sum the squared leave-one-out errors of a part's rows, for each penalty: shape (a,)."""
+    X, y = part
     squares = np.zeros(len(shrink))
     for start in range(0, len(y), CHUNK_ROWS):
-        Z = (X[start : start + CHUNK_ROWS] - total.mean[:-1]) @ V
-        residuals = (y[start : start + CHUNK_ROWS] - total.mean[-1])[:, None] - Z @ weights
-        leverages = 1 / total.rows + Z**2 @ shrink.T
+        rows = slice(start, start + CHUNK_ROWS)
+        Z = V.T @ (X[rows].T - total.mean[:-1, None])  # (r, m)
+        residuals = (y[rows] - total.mean[-1]) - weights.T @ Z  # (a, m)
+        Z *= Z
+        remaining = shrink @ Z  # 1 - leverages
+        np.subtract(1 - 1 / total.rows, remaining, out=remaining)
         with np.errstate(divide="ignore", invalid="ignore"):
-            squares += np.square(residuals / (1 - leverages)).sum(axis=0)
+            residuals /= remaining
+        squares += np.einsum("am,am->a", residuals, residuals)
     return squares

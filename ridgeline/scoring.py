@@ -4,8 +4,6 @@ Every row contributes the same six terms, so sums of parts add up to the sums of
 and a bootstrap sample of rows is a weighted sum.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +14,7 @@ RESAMPLES = 2000
 NONE: Array = np.zeros((GROUPS, 6))  # the sums of no rows
 
 
-def sums(actual: Array, predicted: Array, baseline: float, first_row: int = 0) -> Array:
+def sums(actual: Array, predicted: Array, baseline: float) -> Array:
     """Sum up what the metrics are made of.
 
     Parameters
@@ -25,44 +23,24 @@ def sums(actual: Array, predicted: Array, baseline: float, first_row: int = 0) -
         In the target's unit.
     baseline : float
         What the baseline predicts for every row: the training rows' mean.
-    first_row : int
-        The place of these rows in the table, from 0: row i counts towards group
-        i mod `GROUPS`.
 
     Returns
     -------
     ndarray of shape (GROUPS, 6)
-        For each group of rows: their number, Σe², Σ|e|, Σd², Σ|d|, Σd with e the model's and
-        d the baseline's errors.
+        For each group of rows, row i belonging to group i mod `GROUPS`: their number, Σe²,
+        Σ|e|, Σd², Σ|d|, Σd with e the model's and d the baseline's errors.
     """
     error, distance = actual - predicted, actual - baseline
     terms = np.column_stack(
         [np.ones(len(actual)), error**2, abs(error), distance**2, abs(distance), distance]
     )
-    groups = (first_row + np.arange(len(actual))) % GROUPS
+    groups = np.arange(len(actual)) % GROUPS
     return np.column_stack([np.bincount(groups, column, GROUPS) for column in terms.T])
 
 
-def total(parts: Iterable[tuple[Array, Array]], baseline: float) -> Array:
-    """Sum up a whole table.
-
-    Parameters
-    ----------
-    parts : iterable of (actual, predicted)
-        Both of shape (m,), with any m.
-    baseline : float
-        See `sums`.
-
-    Returns
-    -------
-    ndarray of shape (GROUPS, 6)
-        See `sums`.
-    """
-    added, rows = NONE, 0
-    for actual, predicted in parts:
-        added = added + sums(actual, predicted, baseline, rows)
-        rows += len(actual)
-    return added
+def add(a: Array, b: Array) -> Array:
+    """Add the sums of a part to those of the rows before it: its rows' groups follow theirs."""
+    return a + np.roll(b, int(a[:, 0].sum()) % GROUPS, axis=0)
 
 
 def metrics(sums: Array) -> dict[str, float | None]:

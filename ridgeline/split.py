@@ -1,10 +1,10 @@
 """Which rows train, which validate and which test: decided by each row's key alone."""
 
-import hashlib
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from ridgeline import keys as key_hashes
 
 SPLITS = ("train", "validation", "test")
 
@@ -29,7 +29,10 @@ def assign(keys: pd.Series, *, validation: float, test: float, seed: int) -> npt
     ndarray of str, shape (n,)
         One of `SPLITS` a row.
     """
-    sip_key = hashlib.blake2b(str(seed).encode(), digest_size=8).hexdigest()
-    hashes = pd.util.hash_array(keys.to_numpy(object), hash_key=sip_key, categorize=False)
+    return by_hash(key_hashes.hashes(keys, seed), validation=validation, test=test)
+
+
+def by_hash(hashes: key_hashes.Hashes, *, validation: float, test: float) -> npt.NDArray[np.str_]:
+    """Give each row its split, as `assign`, by the hash of its key with the seed."""
     place = hashes / 2.0**64
     return np.select([place < test, place < test + validation], ["test", "validation"], "train")

@@ -6,8 +6,6 @@ later, from the files alone.
 
 import json
 import os
-import re
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -16,20 +14,33 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModel, Metric, Param
+import mlflow.db
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModel,
+    LoggedModelStatus,
+    Metric,
+    Param,
+)
 from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from ridgeline import content, pipeline
+from ridgeline import pipeline, source
 from ridgeline.dataset import SUFFIXES
 from ridgeline.errors import TrackingError
+from ridgeline.source import public
 
 MD5 = "dvc.md5"
 SQLITE = "sqlite:///"
 PATIENCE = 5  # seconds a server may take to say that it is there
-ARTIFACTS = (".json", ".csv", ".png")
+ARTIFACTS, MODEL = (".json", ".csv", ".png"), ".joblib"
+DAY = 24 * 3600 * 1000  # milliseconds
 BATCH = 100  # what MLflow takes of params in one call; of metrics it takes more
 # A model's environment, exactly: else MLflow finds it out by loading the model, for seconds.
 REQUIREMENTS = [
@@ -53,20 +64,22 @@ def connect() -> mlflow.MlflowClient:
         uri = f"{SQLITE}{_root() / uri.removeprefix(SQLITE)}"
     os.environ["MLFLOW_TRACKING_URI"] = uri
     if uri.startswith(("http://", "https://")):
-        health = f"{_public(uri).rstrip('/')}/health"
+        health = f"{public(uri).rstrip('/')}/health"
         try:
             urllib.request.urlopen(health, timeout=PATIENCE).close()  # noqa: S310 - it is http(s)
         except urllib.error.HTTPError:
             pass  # it answers; whether it lets us in, the first call will tell
         except (OSError, ValueError, HTTPException) as error:
             raise TrackingError(
-                f"MLflow at {_public(uri)} does not answer ({error}); start it, or unset "
+                f"MLflow at {public(uri)} does not answer ({error}); start it, or unset "
                 "MLFLOW_TRACKING_URI to use the embedded store"
             ) from None
         # A server that goes away later: MLflow's default is to try again for minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")
     with speaking_of_mlflow():
+        if uri.startswith(SQLITE):
+            _make_store(Path(str(make_url(uri).database)))
         return mlflow.MlflowClient()
 
 
@@ -76,13 +89,16 @@ def speaking_of_mlflow() -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
-        reason = " ".join(str(error).split("\n")[0].split())
+        # what the database said, if it was that: around it SQLAlchemy tells how it came to ask
+        inner = error if isinstance(error, SQLAlchemyError) else error.__cause__
+        said = getattr(inner, "orig", None) or error
+        reason = " ".join(str(said).split("\n")[0].split())
         uri = os.environ["MLFLOW_TRACKING_URI"]
-        raise TrackingError(_public(f"MLflow at {uri} failed: {reason}")) from None
+        raise TrackingError(public(f"MLflow at {uri} failed: {reason}")) from None
 
 
-def log_stage(name: str, experiment: str, started: float | None = None) -> str:
-    """Write a stage's run to MLflow, from dvc.yaml and the files that it names.
+def log_stage(name: str, experiment: str, started: float) -> None:
+    """Write the run of a stage that has just done its work.
 
     Parameters
     ----------
@@ -90,120 +106,168 @@ def log_stage(name: str, experiment: str, started: float | None = None) -> str:
         The stage; its deps and outputs must be there.
     experiment : str
         The MLflow experiment; it is made if missing.
-    started : float, optional
-        When the stage began, in seconds since the epoch; now, if it is not known.
-
-    Returns
-    -------
-    str
-        The run's id.
+    started : float
+        When the stage began, in seconds since the epoch.
 
     Raises
     ------
     TrackingError
         When MLflow can't be reached or refuses.
     """
-    stage = pipeline.load(name)
-    md5s = _md5s(stage)
+    record = pipeline.recorded(pipeline.load(name))
     client = connect()
-    with speaking_of_mlflow():
-        now = int(time.time() * 1000)
-        run = client.create_run(
-            experiment_id(client, experiment),
-            start_time=now if started is None else int(started * 1000),
-            run_name=name,
-            tags=_tags(stage, md5s),
-        )
-        run_id: str = run.info.run_id
-        try:
-            _write(client, run_id, stage, md5s, now)
-        except BaseException:
-            with suppress(MlflowException):  # what went wrong first is what to tell
-                client.set_terminated(run_id, "FAILED")
-            raise
-        client.set_terminated(run_id)
-    return run_id
+    close_killed(client, experiment)
+    write_run(client, experiment, record, source.tags(), started=started)
 
 
-def log_missing(client: mlflow.MlflowClient, name: str, experiment: str) -> None:
-    """Write a stage's run, unless MLflow has a finished one with these outputs.
+def log_missing(
+    client: mlflow.MlflowClient,
+    experiment: str,
+    record: pipeline.Record,
+    origin: dict[str, str],
+    folder: Path = Path(),
+) -> bool:
+    """Write a stage's run, unless MLflow has a finished one of just this; return whether.
 
     It lacks one when it was down, or was another server, when the stage ran; or when DVC brought
-    the outputs from its cache, and nothing ran at all.
+    the outputs from its cache, and nothing ran at all. Parameters are those of `write_run`.
     """
-    stage = pipeline.load(name)
-    md5s = {path: content.md5(path) for path in stage.outs}
-    told = [f"tags.`{_tag('outs', path)}` = '{md5}'" for path, md5 in md5s.items()]
-    wanted = [f"tags.`dvc.stage` = '{name}'", "attributes.status = 'FINISHED'", *told]
+    wanted = f"tags.`{pipeline.DIGEST}` = '{record.digest}' AND attributes.status = 'FINISHED'"
     with speaking_of_mlflow():
-        place = [experiment_id(client, experiment)]
-        found = client.search_runs(place, " AND ".join(wanted), max_results=1)
-    if not found:
-        log_stage(name, experiment)
+        if client.search_runs([experiment_id(client, experiment)], wanted, max_results=1):
+            return False
+    write_run(client, experiment, record, origin, folder)
+    return True
 
 
-def _write(
+def write_run(
     client: mlflow.MlflowClient,
-    run_id: str,
-    stage: pipeline.Stage,
-    md5s: dict[Path, str],
-    now: int,
+    experiment: str,
+    record: pipeline.Record,
+    origin: dict[str, str],
+    folder: Path = Path(),
+    started: float | None = None,
 ) -> None:
-    """Write all that a stage's files tell into its run."""
-    measured = [
-        Metric(_key(key), float(value), now, 0)
-        for key, value in pipeline.read_metrics(stage).items()
-        if isinstance(value, int | float)
-    ]
-    params = [Param(_key(key), str(value)) for key, value in stage.params.items()]
-    for first in range(0, max(len(measured), len(params)), BATCH):
-        batch = slice(first, first + BATCH)
-        client.log_batch(run_id, metrics=measured[batch], params=params[batch])
-    tables = [path for path in stage.deps if _is_table(path)]
-    client.log_inputs(run_id, [_dataset(path, md5s[path]) for path in tables])
-    for path in stage.outs:
-        if path.suffix in ARTIFACTS:
-            client.log_artifact(run_id, str(path), path.parent.as_posix())
-        elif path.suffix == ".joblib":
-            _log_model(run_id, path, md5s[path])
-
-
-def logged_model(
-    client: mlflow.MlflowClient, experiment: str, path: Path, stage: str
-) -> LoggedModel:
-    """Find the newest model in MLflow that was logged from this content.
+    """Write a run from a stage's record and the files that it names.
 
     Parameters
     ----------
     client : MlflowClient
         As by `connect`.
     experiment : str
-        The experiment to search.
-    path : Path
-        The file whose md5 the model was tagged with.
-    stage : str
-        The stage that has `path` among its outputs. Where MLflow lacks the model (it was down
-        when the stage ran, or is another server now), that stage's run is written first.
-    """
-    md5 = content.md5(path)
+        The MLflow experiment; it is made if missing.
+    record : Record
+        The stage as it ran.
+    origin : dict of str
+        Tags: the commit and experiment it comes from, as by `source.tags`.
+    folder : Path
+        Where the stage's metrics, plots, tables and models are.
+    started : float, optional
+        When the stage began, in seconds since the epoch; now, if it is not known.
 
-    def find() -> LoggedModel | None:
+    Raises
+    ------
+    TrackingError
+        When MLflow can't be reached or refuses.
+    """
+    with speaking_of_mlflow():
+        now = int(time.time() * 1000)
+        run = client.create_run(
+            experiment_id(client, experiment),
+            start_time=now if started is None else int(started * 1000),
+            run_name=record.name,
+            tags=stage_tags(record, origin),
+        )
+        run_id: str = run.info.run_id
+        try:
+            _write(client, run_id, record, folder, now)
+            client.set_tag(run_id, pipeline.DIGEST, record.digest)  # last: who has it is whole
+        except BaseException:
+            with suppress(MlflowException):  # what went wrong first is what to tell
+                client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id)
+
+
+def close_killed(client: mlflow.MlflowClient, experiment: str) -> None:
+    """End the runs whose writers were killed: of gone processes, elsewhere after a day.
+
+    One that is mistaken for killed sets its status again when it is done.
+    """
+    with speaking_of_mlflow():
+        running = client.search_runs(
+            [experiment_id(client, experiment)], "attributes.status = 'RUNNING'"
+        )
+        for run in running:
+            name = run.data.tags.get("dvc.execution")
+            old = time.time() * 1000 - run.info.start_time > DAY
+            if name and (old or source.is_over(name)):
+                client.set_terminated(run.info.run_id, "KILLED")
+
+
+def digests(client: mlflow.MlflowClient, experiment: str) -> set[str]:
+    """Return the digests of all stages' records that have a finished run in an experiment."""
+    found: set[str] = set()
+    token = None
+    with speaking_of_mlflow():
+        while True:
+            runs = client.search_runs(
+                [experiment_id(client, experiment)],
+                "attributes.status = 'FINISHED'",
+                max_results=1000,
+                page_token=token,
+            )
+            found |= {run.data.tags.get(pipeline.DIGEST, "") for run in runs}
+            token = runs.token
+            if not token:
+                return found
+
+
+def logged_files(record: pipeline.Record) -> dict[Path, str]:
+    """Return those outputs of a stage that its run is written from, with their md5s."""
+    return {p: md5 for p, md5 in record.outs.items() if p.suffix in (*ARTIFACTS, MODEL)}
+
+
+def stage_tags(record: pipeline.Record, origin: dict[str, str]) -> dict[str, str]:
+    """Name a stage, the md5s of its deps and outs, and where it comes from."""
+    tags = record.tags | {"mlflow.source.name": f"stages/{record.name}.py"} | origin
+    if "git.commit" in origin:
+        tags["mlflow.source.git.commit"] = origin["git.commit"]
+    return tags
+
+
+def _write(
+    client: mlflow.MlflowClient, run_id: str, record: pipeline.Record, folder: Path, now: int
+) -> None:
+    """Write all that a stage's files tell into its run."""
+    measured = [
+        Metric(pipeline.key(key), float(value), now, 0)
+        for key, value in pipeline.read_metrics(record.outs, folder).items()
+        if isinstance(value, int | float)
+    ]
+    params = [Param(pipeline.key(key), str(value)) for key, value in record.params.items()]
+    for first in range(0, max(len(measured), len(params)), BATCH):
+        batch = slice(first, first + BATCH)
+        client.log_batch(run_id, metrics=measured[batch], params=params[batch])
+    tables = {path: md5 for path, md5 in record.deps.items() if is_table(path, md5)}
+    client.log_inputs(run_id, [_dataset(path, md5) for path, md5 in tables.items()])
+    for path, md5 in record.outs.items():
+        if path.suffix in ARTIFACTS:
+            client.log_artifact(run_id, str(folder / path), path.parent.as_posix())
+        elif path.suffix == MODEL:
+            _log_model(run_id, folder / path, md5)
+
+
+def logged_model(client: mlflow.MlflowClient, experiment: str, md5: str) -> LoggedModel | None:
+    """Find the newest model in MLflow that was logged from this content, all its files with it."""
+    with speaking_of_mlflow():
         logged = client.search_logged_models(
             [experiment_id(client, experiment)],
             filter_string=f"tags.`{MD5}` = '{md5}'",
             order_by=[{"field_name": "creation_timestamp", "ascending": False}],
         )
-        whole = (m for m in logged if client.list_logged_model_artifacts(m.model_id))
-        return next(whole, None)
-
-    with speaking_of_mlflow():
-        model = find()
-        if model is None:
-            log_stage(stage, experiment)
-            model = find()
-    if model is None:
-        raise TrackingError(f"{path} is not among the models of stage {stage!r} in dvc.yaml")
-    return model
+        ready = (m for m in logged if m.status == LoggedModelStatus.READY)  # not so after a kill
+        return next((m for m in ready if client.list_logged_model_artifacts(m.model_id)), None)
 
 
 def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
@@ -213,7 +277,12 @@ def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
         # A local database keeps artifacts in the project's root; a server decides for itself.
         local = mlflow.get_tracking_uri().startswith("sqlite:")
         location = (_root() / "mlartifacts").as_uri() if local else None
-        return str(client.create_experiment(name, artifact_location=location))
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return experiment_id(client, name)  # another process was quicker
     if found.lifecycle_stage == "deleted":
         raise TrackingError(
             f"MLflow's experiment {name!r} is deleted; restore it with 'mlflow experiments "
@@ -222,53 +291,9 @@ def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
-def source_tags() -> dict[str, str]:
-    """Tell the state of the code and the DVC experiment that a run or a version comes from."""
-    tags = {}
-    commit = _git("rev-parse", "HEAD")
-    if commit:
-        tags["git.commit"] = commit
-        tags["git.dirty"] = str(bool(_git("status", "--porcelain"))).lower()
-    for tag, variable in (
-        ("dvc.experiment", "DVC_EXP_NAME"),
-        ("dvc.baseline", "DVC_EXP_BASELINE_REV"),
-    ):
-        if os.environ.get(variable):
-            tags[tag] = os.environ[variable]
-    return tags
-
-
-def _md5s(stage: pipeline.Stage) -> dict[Path, str]:
-    return {path: content.md5(path) for path in (*stage.deps, *stage.outs)}
-
-
-def data_tags(name: str) -> dict[str, str]:
-    """Name the tables that a stage read by their md5s, as its run does."""
-    tables = [path for path in pipeline.load(name).deps if _is_table(path)]
-    return {_tag("deps", path): content.md5(path) for path in tables}
-
-
-def _tags(stage: pipeline.Stage, md5s: dict[Path, str]) -> dict[str, str]:
-    source = source_tags()
-    tags = {"dvc.stage": stage.name, "mlflow.source.name": f"stages/{stage.name}.py"} | source
-    if "git.commit" in source:
-        tags["mlflow.source.git.commit"] = source["git.commit"]
-    for kind, paths in (("deps", stage.deps), ("outs", stage.outs)):
-        tags |= {_tag(kind, path): md5s[path] for path in paths}
-    return tags
-
-
-def _tag(kind: str, path: Path) -> str:
-    return _key(f"dvc.{kind}.{path.as_posix()}")
-
-
-def _key(name: str) -> str:
-    """Replace what MLflow refuses in a key, such as the brackets of a column's unit."""
-    return re.sub(r"[^\w.\-: /]", "_", name)
-
-
-def _is_table(path: Path) -> bool:
-    return path.is_dir() or path.suffix in SUFFIXES
+def is_table(path: Path, md5: str) -> bool:
+    """Tell a table, a folder of parts or one file, from other deps."""
+    return md5.endswith(".dir") or path.suffix in SUFFIXES
 
 
 def _dataset(path: Path, md5: str) -> DatasetInput:
@@ -302,7 +327,8 @@ def _log_model(run_id: str, path: Path, md5: str) -> None:
         name, example, fitted = "scaler", None, features.scaler_of(fitted)
         named = hasattr(fitted, "feature_names_in_")  # not behind an imputer
         signature = infer_signature(row, fitted.transform(row if named else row.to_numpy()))
-    with mlflow.start_run(run_id=run_id):
+    mlflow.start_run(run_id=run_id)
+    try:
         mlflow.sklearn.log_model(
             fitted,
             name=name,
@@ -313,20 +339,25 @@ def _log_model(run_id: str, path: Path, md5: str) -> None:
             skops_trusted_types=["numpy.dtype"],  # SimpleImputer holds one; it is only data
             tags={MD5: md5},
         )
+    finally:
+        mlflow.end_run("RUNNING")  # there is more to write; who is killed then has not finished
+
+
+def _make_store(path: Path) -> None:
+    """Make the embedded store if missing: whole or not at all, whoever else makes it meanwhile.
+
+    MLflow would make its tables one by one in their place, where a second process, or the next
+    one after a kill, finds some of them and gives up.
+    """
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as folder:
+        whole = Path(folder, path.name)
+        mlflow.db.upgrade.main([f"{SQLITE}{whole}"], standalone_mode=False)  # `mlflow db upgrade`
+        with suppress(FileExistsError):  # another process was quicker
+            path.hardlink_to(whole)
 
 
 def _root() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return ""  # no git, or no repository: then there is nothing to tell
-    return done.stdout.strip()
-
-
-def _public(text: str) -> str:
-    """Leave the login out of URIs."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", text)

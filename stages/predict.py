@@ -3,22 +3,55 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+from mlflow import MlflowClient
 from sklearn.pipeline import Pipeline
 
-from ridgeline import charts, dataset, features, registry, scoring, tracking
+from ridgeline import (
+    charts,
+    contract,
+    dataset,
+    engine,
+    features,
+    keys,
+    progress,
+    registry,
+    scoring,
+    tracking,
+)
 from ridgeline.config import Data, Settings
-from ridgeline.contract import Contract, checked
-from ridgeline.errors import TrackingError
-from ridgeline.files import replacing, write_csv, write_json
+from ridgeline.errors import ModelError, TrackingError
+from ridgeline.files import scratch, write_csv, write_json
 from stages import run
 
 PLOTS = Path("plots")
 PLOTTED_ROWS = 500  # the first ones; more would be a blot
+SEED = 0  # for the hashes that find a repeated key; no split depends on them
+
+Writing = Callable[[Path, int], AbstractContextManager[Callable[[pa.Table], None]]]
+
+
+class Predicted(NamedTuple):
+    """What is known of some predicted rows: nothing that grows with their number.
+
+    `sums` are those of `scoring.sums`; `plotted` the first rows; `unknown` counts categories
+    that the training rows lack, `incomplete` rows without a prediction.
+    """
+
+    rows: int
+    sums: scoring.Array
+    plotted: pd.DataFrame
+    unknown: Counter[tuple[str, str]]
+    incomplete: int
+    breaches: list[contract.Breaches]
 
 
 def main(settings: Settings) -> None:
@@ -26,62 +59,132 @@ def main(settings: Settings) -> None:
     registered = json.loads(Path("models/registered.json").read_text(encoding="utf-8"))
     baseline = json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))["baseline"]
     client = tracking.connect()
-    version = registry.find(client, registered["model"], registered["md5"])
-    if version is None:
-        raise TrackingError(
-            f"MLflow has no version of {registered['model']} with md5 {registered['md5']}; "
-            "register it again with 'dvc repro -f -s register'"
-        )
-    model = registry.load_model(version)
+    model = _load(client, registered["model"], registered["md5"], settings)
 
-    rows, sums, plotted = 0, scoring.NONE, pd.DataFrame()
-    with (
-        replacing(Path(settings.predict.output)) as partial,
-        partial.open("w", encoding="utf-8", newline="") as file,
-    ):
-        for part in _predictions(model, settings.predict.input, settings.data):
-            part.to_csv(file, index=False, header=file.tell() == 0, lineterminator="\n")
-            if "actual" in part:
-                known = part.dropna()
-                actual, predicted = known["actual"].to_numpy(), known["prediction"].to_numpy()
-                scored = int(sums[:, 0].sum())
-                sums = sums + scoring.sums(actual, predicted, baseline["prediction"], scored)
-            plotted = pd.concat([plotted, part[: PLOTTED_ROWS - len(plotted)]])
-            rows += len(part)
-
-    write_json(Path("metrics/test.json"), _metrics(rows, sums))
-    _plot(plotted, settings.data)
-
-
-def _predictions(model: Pipeline, source: str, data: Data) -> Iterator[pd.DataFrame]:
-    """Yield key and prediction, with actual value and residual where the input has the target."""
-    preprocessor = model["preprocessor"]
-    table = dataset.open_table(source, (data.key, data.target, *data.features))
+    data, output = settings.data, Path(settings.predict.output)
+    source, columns = settings.predict.input, (data.key, data.target, *data.features)
+    table = dataset.open_table(source, columns, (*data.numeric, data.target))
     labelled = any(data.target in dataset.column_names(file) for file in table.files)
     numeric = (*data.numeric, data.target) if labelled else data.numeric
-    unknown: Counter[tuple[str, str]] = Counter()
-    incomplete = 0
+    wanted = contract.Contract(data.key, None, data.categorical, numeric)
+    findings, total = contract.Findings(wanted, table), NONE
+    writing, writing_part = WRITERS[output.suffix]
 
-    for frame in checked(table, Contract(data.key, None, data.categorical, numeric)):
-        unknown += features.unknown_categories(preprocessor, frame)
-        usable = frame[list(data.features)]
-        if not features.imputes(preprocessor):
-            usable = usable.dropna()
-            incomplete += len(frame) - len(usable)
-        predicted = pd.Series(model.predict(usable) if len(usable) else [], usable.index, float)
-        result = pd.DataFrame({data.key: frame[data.key], "prediction": predicted})
-        if labelled:
-            result["actual"] = frame[data.target]
-            result["residual"] = result["actual"] - result["prediction"]
-        yield result
+    with (
+        writing(output) as folder,
+        scratch(output.with_name("keys")) as hashes,
+        progress.bar("predict", lambda: table.size) as done,
+    ):
 
-    for (column, value), count in sorted(unknown.items()):
-        _warn(f"{column} {value!r} was not among the training rows; it is ignored (rows: {count})")
-    if incomplete:
-        _warn(
-            f"rows with a missing value, without a prediction: {incomplete}; to fill such values "
-            "from the training rows, set prepare.missing to impute in params.yaml"
+        def add(part: dataset.Part, found: Predicted) -> None:
+            findings.add(part, found.breaches, found.rows)
+            done(part, rows=found.rows)
+
+        target = data.target if labelled else None
+        work = partial(
+            predict, model, wanted, target, baseline["prediction"], writing_part, folder, hashes
         )
+        for found in engine.mapped(work, table.parts(), add):
+            total = _added(total, found)
+        findings.add_repeated_keys(hashes, SEED, engine.mapped)
+        findings.tell()
+
+    for (column, value), count in sorted(total.unknown.items()):
+        _warn(f"{column} {value!r} was not among the training rows; it is ignored (rows: {count})")
+    if total.incomplete:
+        _warn(
+            f"rows with a missing value, without a prediction: {total.incomplete}; to fill such "
+            "values from the training rows, set prepare.missing to impute in params.yaml"
+        )
+    write_json(Path("metrics/test.json"), _metrics(total.rows, total.sums))
+    _plot(total.plotted, data)
+
+
+def predict(
+    model: Pipeline,
+    wanted: contract.Contract,
+    target: str | None,
+    baseline: float,
+    writing_part: Writing,
+    folder: Path,
+    hashes: Path,
+    part: dataset.Part,
+) -> Predicted:
+    """Write a part's key and prediction, with actual value and residual where there is a target."""
+    total, spilled = NONE, []
+    with writing_part(folder, part.number) as write:
+        for checked in contract.check(part, wanted):
+            spilled.append(keys.hashes(checked.keys, SEED))
+            if checked.table is None:
+                found = NONE._replace(rows=checked.rows, breaches=[checked.breaches])
+            else:
+                rows, found = _predicted(model, checked.table.to_pandas(), wanted.key, target)
+                write(dataset.as_table(rows))
+                if target is not None:
+                    known = rows.dropna(subset=["actual", "prediction"])
+                    actual, predicted = known["actual"].to_numpy(), known["prediction"].to_numpy()
+                    found = found._replace(sums=scoring.sums(actual, predicted, baseline))
+            total = _added(total, found)
+    keys.spill(hashes, part.number, np.concatenate(spilled))
+    return total
+
+
+def _predicted(
+    model: Pipeline, frame: pd.DataFrame, key: str, target: str | None
+) -> tuple[pd.DataFrame, Predicted]:
+    """Predict some rows."""
+    preprocessor = model["preprocessor"]
+    unknown = features.unknown_categories(preprocessor, frame)
+    usable = frame[list(preprocessor.feature_names_in_)]
+    if not features.imputes(preprocessor):
+        usable = usable.dropna()
+    predicted = model[-1].predict(features.matrix(preprocessor, usable).T) if len(usable) else []
+    rows = pd.DataFrame({key: frame[key], "prediction": pd.Series(predicted, usable.index, float)})
+    if target is not None:
+        rows["actual"] = frame[target]
+        rows["residual"] = rows["actual"] - rows["prediction"]
+    incomplete = len(frame) - len(usable)
+    return rows, Predicted(len(rows), scoring.NONE, rows[:PLOTTED_ROWS], unknown, incomplete, [])
+
+
+NONE = Predicted(0, scoring.NONE, pd.DataFrame(), Counter(), 0, [])
+WRITERS = {
+    ".csv": (dataset.writing_csv, dataset.writing_csv_part),
+    "": (dataset.writing, dataset.writing_part),
+}
+
+
+def _added(a: Predicted, b: Predicted) -> Predicted:
+    """Put what is known of some rows, and of those that follow, together."""
+    return Predicted(
+        a.rows + b.rows,
+        scoring.add(a.sums, b.sums),
+        pd.concat([a.plotted, b.plotted[: PLOTTED_ROWS - len(a.plotted)]]),
+        a.unknown + b.unknown,
+        a.incomplete + b.incomplete,
+        [*a.breaches, *b.breaches],
+    )
+
+
+def _load(client: MlflowClient, name: str, md5: str, settings: Settings) -> Pipeline:
+    """Load the candidate, which is the version with this md5, or the one that has the alias."""
+    wanted = settings.predict.model
+    if wanted == "candidate":
+        version = registry.find(client, name, md5)
+        lacks = f"with md5 {md5}; register it again with 'dvc repro -f -s register'"
+    else:
+        version = registry.with_alias(client, name, wanted)
+        lacks = f"with the alias {wanted}; give it to one, or change predict.model in params.yaml"
+    if version is None:
+        raise TrackingError(f"MLflow has no version of {name} {lacks}")
+    model = registry.load_model(version)
+    gone = sorted({*model.feature_names_in_} - {*settings.data.features})
+    if gone:
+        raise ModelError(
+            f"{name} version {registry.number(version)} needs column {gone[0]}, which data in "
+            "params.yaml does not name; name it, or change predict.model"
+        )
+    return model
 
 
 def _metrics(rows: int, sums: scoring.Array) -> dict[str, Any]:

@@ -5,44 +5,59 @@ A row's split follows from its key, so it never changes when rows are added or r
 
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from ridgeline import dataset, split
-from ridgeline.config import Settings
-from ridgeline.contract import Contract, checked
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ridgeline import contract, dataset, engine, keys, progress, split
+from ridgeline.config import Prepare, Settings
 from ridgeline.errors import DataError
-from ridgeline.files import write_json
+from ridgeline.files import scratch, write_json
 from stages import run
 
 PREPARED = Path("data/prepared")
 
 
+class Counts(NamedTuple):
+    """What became of a part's rows."""
+
+    rows: Counter[str]
+    missing: Counter[str]
+    breaches: list[contract.Breaches]
+
+
 def main(settings: Settings) -> None:
     """Read ``data.path``; write the three splits and how many rows went where."""
     data, prepare = settings.data, settings.prepare
-    contract = Contract(data.key, data.target, data.categorical, data.numeric)
-    table = dataset.open_table(data.path, contract.columns)
+    wanted = contract.Contract(data.key, data.target, data.categorical, data.numeric)
+    table = dataset.open_table(data.path, wanted.columns, wanted.numbers)
     rows: Counter[str] = Counter()
     missing: Counter[str] = Counter()
+    findings = contract.Findings(wanted, table)
 
-    with ExitStack() as writers:
-        write = {
-            name: writers.enter_context(dataset.writing(PREPARED / name)) for name in split.SPLITS
+    with ExitStack() as stack:
+        folders = {
+            name: stack.enter_context(dataset.writing(PREPARED / name)) for name in split.SPLITS
         }
-        for frame in checked(table, contract):
-            rows["read"] += len(frame)
-            missing.update({name: int(frame[name].isna().sum()) for name in contract.columns})
-            if prepare.missing == "drop":
-                frame = frame.dropna()
-            splits = split.assign(
-                frame[data.key],
-                validation=prepare.validation,
-                test=prepare.test,
-                seed=prepare.seed,
-            )
-            for name in split.SPLITS:
-                write[name](frame[splits == name])
-                rows[name] += int((splits == name).sum())
+        spilled = stack.enter_context(scratch(PREPARED / "hashes"))
+        done = stack.enter_context(progress.bar("prepare", lambda: table.size))
+
+        def add(part: dataset.Part, counts: Counts) -> None:
+            rows.update(counts.rows)
+            missing.update(counts.missing)
+            findings.add(part, counts.breaches, counts.rows["read"])
+            done(part, rows=counts.rows["read"])
+
+        for _ in engine.mapped(
+            partial(divide, wanted, prepare, folders, spilled), table.parts(), add
+        ):
+            pass
+        findings.add_repeated_keys(spilled, prepare.seed, engine.mapped)
+        findings.tell()
 
         rows["dropped"] = rows["read"] - sum(rows[name] for name in split.SPLITS)
         empty = [name for name in split.SPLITS if not rows[name]]
@@ -59,9 +74,51 @@ def main(settings: Settings) -> None:
         Path("metrics/prepare.json"),
         {
             "rows": counts,
-            "missing": {name: count for name, count in missing.items() if count},
+            "missing": {name: missing[name] for name in wanted.columns if missing[name]},
         },
     )
+
+
+def divide(
+    wanted: contract.Contract,
+    prepare: Prepare,
+    folders: dict[str, Path],
+    spilled: Path,
+    part: dataset.Part,
+) -> Counts:
+    """Write the rows of a part to the same part of the splits, and the hashes of its keys."""
+    counts = Counts(Counter(), Counter(), [])
+    found = []
+    with ExitStack() as stack:
+        write = {
+            name: stack.enter_context(dataset.writing_part(folder, part.number))
+            for name, folder in folders.items()
+        }
+        for checked in contract.check(part, wanted):
+            counts.rows["read"] += checked.rows
+            hashes = keys.hashes(checked.keys, prepare.seed)
+            found.append(hashes)
+            if checked.table is None:
+                counts.breaches.append(checked.breaches)
+                continue
+            missing = {name: checked.table[name].null_count for name in wanted.columns}
+            counts.missing.update(missing)
+            places = split.by_hash(hashes, validation=prepare.validation, test=prepare.test)
+            if prepare.missing == "drop" and any(missing.values()):
+                places[_incomplete(checked.table)] = ""
+            for name in split.SPLITS:
+                rows = checked.table.filter(places == name)
+                write[name](rows)
+                counts.rows[name] += len(rows)
+    keys.spill(spilled, part.number, np.concatenate(found))
+    return counts
+
+
+def _incomplete(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """Tell which rows miss a value."""
+    missing = [column.is_null().to_numpy() for column in table.columns if column.null_count]
+    rows: npt.NDArray[np.bool_] = np.any(missing, axis=0)
+    return rows
 
 
 if __name__ == "__main__":

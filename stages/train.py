@@ -1,16 +1,19 @@
 """Fit ridge regression to the training rows, its penalty chosen by leave-one-out validation."""
 
+from functools import partial, reduce
 from math import log10
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline
 
-from ridgeline import charts, dataset, ridge, scoring
+from ridgeline import charts, dataset, engine, progress, ridge, scoring
 from ridgeline.config import Settings
 from ridgeline.files import write_csv, write_json, write_model
+from ridgeline.ridge import Array
 from stages import run
 
 FEATURES, PLOTS = Path("data/features"), Path("plots")
@@ -21,17 +24,21 @@ def main(settings: Settings) -> None:
     target, alphas = settings.data.target, settings.train.alpha_values
     preprocessor = joblib.load("models/preprocessor.joblib")
     names = tuple(preprocessor.get_feature_names_out())
-    rows = {
-        split: dataset.Arrays(dataset.open_table(FEATURES / split, (target, *names)), names, target)
+    tables = {
+        split: dataset.open_table(FEATURES / split, (target, *names))
         for split in ("train", "validation")
     }
+    total = (tables["train"], tables["train"], *tables.values())
 
-    fit = ridge.fit(rows["train"], alphas)
-    rmse = np.sqrt(fit.errors)
-    sums = {
-        split: scoring.total(((y, fit.model.predict(X)) for X, y in parts), fit.target_mean)
-        for split, parts in rows.items()
-    }
+    with progress.bar("train", lambda: sum(table.size for table in total)) as done:
+        over = engine.over(partial(dataset.arrays, names, target), done)
+        fit = ridge.fit([*tables["train"].parts()], alphas, over)
+        rmse = np.sqrt(fit.errors)
+        score_part = partial(score, fit.model, fit.target_mean)
+        sums = {
+            split: reduce(scoring.add, over(score_part, table.parts()), scoring.NONE)
+            for split, table in tables.items()
+        }
 
     pipeline = Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)])
     write_model(Path("models/model.joblib"), pipeline)
@@ -57,6 +64,12 @@ def main(settings: Settings) -> None:
         pd.DataFrame({"feature": names, "coefficient": fit.model.coef_}),
     )
     charts.save(charts.coefficients(names, fit.model.coef_), PLOTS / "coefficients.png")
+
+
+def score(model: RidgeCV, baseline: float, part: tuple[Array, Array]) -> Array:
+    """Sum up how far a part's rows are from what is predicted; see `scoring.sums`."""
+    X, y = part
+    return scoring.sums(y, model.predict(X), baseline)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,166 @@
+"""A trained model on its way into the registry: a version once by content, held to the gate."""
+
+import json
+from collections.abc import Mapping
+from functools import partial, reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+
+from ridgeline import dataset, engine, gate, pipeline, registry, scoring, tracking
+from ridgeline.config import Gate, Settings
+from ridgeline.errors import ModelError, TrackingError
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+MODEL, METRICS = Path("models/model.joblib"), Path("metrics/train.json")
+VALIDATION = Path("data/prepared/validation")
+
+
+def submit(
+    client: mlflow.MlflowClient,
+    settings: Settings,
+    records: Mapping[str, pipeline.Record],
+    origin: dict[str, str],
+    folder: Path = Path(),
+) -> ModelVersion:
+    """Register a model, unless it is registered, and let the gate decide if it is champion.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        As by `tracking.connect`.
+    settings : Settings
+        Those that the model was made with.
+    records : mapping of str to Record
+        What DVC knows of the stages ``prepare`` and ``train`` that made it.
+    origin : dict of str
+        Tags: where it comes from, as by `source.tags`.
+    folder : Path
+        Where the model, its metrics and the validation rows are.
+
+    Returns
+    -------
+    ModelVersion
+        With its aliases, and the decision as tags: see `registry`.
+
+    Raises
+    ------
+    TrackingError
+        When MLflow can't be reached or refuses.
+    """
+    name, md5 = settings.register.model, records["train"].outs[MODEL]
+    version = registry.only(client, name, md5)
+    if version is None:
+        model = _logged(client, settings.mlflow.experiment, records["train"], origin, folder)
+        tags = settings.register.tags | tracking.stage_tags(records["train"], origin)
+        tags[pipeline.DIGEST] = records["train"].digest
+        tags |= {
+            pipeline.tag("deps", path): md5
+            for path, md5 in records["prepare"].deps.items()
+            if tracking.is_table(path, md5)
+        }
+        version = registry.register(client, name, model, tags | {tracking.MD5: md5})
+
+    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    rows = records["prepare"].outs[VALIDATION]
+    scores = {registry.RMSE: repr(metrics["validation"]["rmse"]), registry.ROWS: rows}
+    champion = registry.with_alias(client, name, registry.CHAMPION)
+    if champion is not None and registry.number(champion) == registry.number(version):
+        return champion
+    if version.tags.get(registry.DECISION) == registry.WITHDRAWN:
+        return version
+    champion_rmse = None
+    try:
+        if champion is not None:
+            champion_rmse = _champion_rmse(champion, metrics, rows, settings, folder)
+            scores[registry.RIVAL] = str(registry.number(champion))
+            scores[registry.RIVAL_RMSE] = repr(champion_rmse)
+        decision = _held_to_gate(metrics, champion_rmse, settings.register.gate)
+    except ModelError as error:
+        by_hand = f"to replace it, run 'make promote VERSION={registry.number(version)}'"
+        decision = gate.Decision(False, f"{error}; {by_hand}")
+    registry.record(client, version, decision, scores)
+    if decision.promote:
+        registry.crown(client, name, rows)
+    return registry.reread(client, version)
+
+
+def files(records: Mapping[str, pipeline.Record]) -> dict[Path, str]:
+    """Return the files and folders that `submit` reads, with their md5s."""
+    outs = tracking.logged_files(records["train"])
+    return outs | {VALIDATION: records["prepare"].outs[VALIDATION]}
+
+
+def _logged(
+    client: mlflow.MlflowClient,
+    experiment: str,
+    train: pipeline.Record,
+    origin: dict[str, str],
+    folder: Path,
+) -> mlflow.entities.LoggedModel:
+    """Find the model in MLflow; where it lacks the files, log the run that has them again."""
+    model = tracking.logged_model(client, experiment, train.outs[MODEL])
+    if model is None:
+        tracking.write_run(client, experiment, train, origin, folder)
+        model = tracking.logged_model(client, experiment, train.outs[MODEL])
+    if model is None:
+        raise TrackingError(f"MLflow lost the files of {MODEL}; look after its artifact store")
+    return model
+
+
+def _held_to_gate(
+    metrics: pipeline.Values, champion_rmse: float | None, thresholds: Gate
+) -> gate.Decision:
+    return gate.decide(
+        rmse=metrics["validation"]["rmse"],
+        r2=metrics["validation"]["r2"],
+        baseline_rmse=metrics["baseline"]["validation"]["rmse"],
+        champion_rmse=champion_rmse,
+        max_rmse=thresholds.max_rmse,
+        min_r2=thresholds.min_r2,
+        min_improvement=thresholds.min_improvement,
+        must_beat_baseline=thresholds.must_beat_baseline,
+    )
+
+
+def _champion_rmse(
+    champion: ModelVersion,
+    metrics: pipeline.Values,
+    rows: str,
+    settings: Settings,
+    folder: Path,
+) -> float | None:
+    """Score the champion; the score that stands on it counts, where it is of the same rows."""
+    keeps = f"version {registry.number(champion)} stays champion, for it"
+    try:
+        model = registry.load_model(champion)
+    except ModelError:
+        raise ModelError(f"{keeps} can't be loaded") from None
+    gone = sorted({*model.feature_names_in_} - {*settings.data.features})
+    if gone:
+        raise ModelError(f"{keeps} needs column {gone[0]}")
+    recorded = registry.recorded_rmse(champion, rows)
+    if recorded is not None:
+        return recorded
+    try:
+        return _rmse(model, settings, metrics["baseline"]["prediction"], folder / VALIDATION)
+    except ValueError:  # scikit-learn's, of missing values that only a newer model fills
+        raise ModelError(f"{keeps} can't predict these rows") from None
+
+
+def _rmse(model: "Pipeline", settings: Settings, baseline: float, place: Path) -> float | None:
+    """Score a model on the rows of a table."""
+    target = settings.data.target
+    table = dataset.open_table(place, (target, *settings.data.features))
+    work = partial(_score, model, target, baseline)
+    sums = reduce(scoring.add, engine.mapped(work, table.parts()), scoring.NONE)
+    return scoring.metrics(sums)["rmse"]
+
+
+def _score(model: "Pipeline", target: str, baseline: float, part: dataset.Part) -> scoring.Array:
+    rows = part.frame()
+    return scoring.sums(rows[target].to_numpy(), model.predict(rows), baseline)
