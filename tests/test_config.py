@@ -113,7 +113,7 @@ def test_settings_are_frozen(section: str, field: str) -> None:
         ("prepare.surplus", "validation, test, seed, missing"),
         ("train.surplus", "alphas"),
         ("register.surplus", "model, gate, tags"),
-        ("predict.surplus", "input, output"),
+        ("predict.surplus", "model, input, output"),
         ("mlflow.surplus", "experiment"),
     ],
 )
@@ -130,7 +130,8 @@ def test_an_unknown_section_is_named_with_what_is_allowed() -> None:
 
 def test_an_unknown_key_of_the_gate_is_named_with_what_is_allowed() -> None:
     assert mistakes({"register.gate": "{max_mae: 1}"}) == [
-        "params.yaml: register.gate.max_mae is not a setting; allowed here: max_rmse, min_r2"
+        "params.yaml: register.gate.max_mae is not a setting; "
+        "allowed here: max_rmse, min_r2, min_improvement, must_beat_baseline"
     ]
 
 
@@ -202,8 +203,16 @@ def test_every_mistake_has_a_line_of_its_own() -> None:
         ("register.model", "''", "''", "at least 1 character"),
         ("register.gate", "null", "None", "mapping"),
         ("register.tags", "[a]", "['a']", "mapping"),
+        ("predict.model", "''", "''", "at least 1 character"),
+        ("predict.model", "3", "3", "string"),
+        ("predict.model", "'3'", "'3'", "alias"),
+        ("predict.model", "v3", "'v3'", "alias"),
+        ("predict.model", "latest", "'latest'", "alias"),
         ("predict.output", "p.txt", "'p.txt'", ".csv"),
         ("predict.output", "p.csv.gz", "'p.csv.gz'", ".csv"),
+        ("predict.output", "predictions/p.parquet", "'predictions/p.parquet'", ".csv"),
+        ("predict.output", "predictions", "'predictions'", ".csv"),
+        ("predict.output", "predictions/../data", "'predictions/../data'", ".csv"),
         ("mlflow.experiment", "''", "''", "at least 1 character"),
     ],
 )
@@ -234,6 +243,13 @@ def test_a_value_that_is_not_allowed_is_shown_with_what_is(
         ({"train.alphas": "{logspace: [1, 400, 3]}"}, "train.alphas.logspace.1", "400", "300"),
         ({"register.gate": "{max_rmse: -1}"}, "register.gate.max_rmse", "-1", "greater than 0"),
         ({"register.gate": "{min_r2: .nan}"}, "register.gate.min_r2", "nan", "finite number"),
+        ({"register.gate": "{min_improvement: -1}"}, "register.gate.min_improvement", "-1", "0"),
+        (
+            {"register.gate": "{must_beat_baseline: 1}"},
+            "register.gate.must_beat_baseline",
+            "1",
+            "boolean",
+        ),
         ({"register.tags": "{a: 1}"}, "register.tags.a", "1", "string"),
     ],
 )
@@ -324,7 +340,16 @@ def test_any_integer_is_a_seed(seed: str) -> None:
 
 def test_a_gate_may_ask_for_nothing() -> None:
     gate = load({"register.gate": "{}"}).register.gate
-    assert (gate.max_rmse, gate.min_r2) == (None, None)
+    assert (gate.max_rmse, gate.min_r2, gate.min_improvement) == (None, None, 0)
+
+
+def test_a_gate_that_says_nothing_of_the_baseline_asks_to_beat_it() -> None:
+    assert load({"register.gate": "{}"}).register.gate.must_beat_baseline
+
+
+def test_predict_takes_the_candidate_unless_told_otherwise() -> None:
+    assert load().predict.model == "candidate"
+    assert load({"predict.model": "champion"}).predict.model == "champion"
 
 
 def test_tags_may_be_empty() -> None:

@@ -1,10 +1,13 @@
 import datetime
 import math
+import tempfile
 from collections import Counter
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ridgeline.contract import Contract, checked
+from ridgeline import keys
+from ridgeline.contract import Contract, Findings
+from ridgeline.contract import check as contract_check
 from ridgeline.dataset import open_table
 from ridgeline.errors import DataError
 
@@ -30,11 +35,23 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def check(
     source: str, contract: Contract = CONTRACT, part_rows: int = 100
 ) -> tuple[list[pd.DataFrame], list[str]]:
-    """Return the parts that came, and the lines of the error that came after them."""
-    frames = []
+    """Return the rows that keep the contract, and the lines of the error that tells of others.
+
+    For `part_rows` of 1, each row of CSV is a part.
+    """
+    block_bytes = 1 if part_rows == 1 else 1 << 20
+    folder = Path(tempfile.mkdtemp(dir="."))
+    table = open_table(source, contract.columns, contract.numbers, part_rows, block_bytes)
+    frames, findings = [], Findings(contract, table)
+    for part in table.parts():
+        found = [*contract_check(part, contract)]
+        frames += [rows.table.to_pandas() for rows in found if rows.table is not None]
+        hashes = [keys.hashes(rows.keys, 0) for rows in found]
+        keys.spill(folder, part.number, np.concatenate(hashes))
+        findings.add(part, [rows.breaches for rows in found], sum(rows.rows for rows in found))
+    findings.add_repeated_keys(folder, 0, map)
     try:
-        for frame in checked(open_table(source, contract.columns, part_rows), contract):
-            frames.append(frame)
+        findings.tell()
     except DataError as error:
         first, *lines = str(error).split("\n")
         assert first == (
@@ -142,6 +159,22 @@ def test_a_missing_category_stays_missing_whatever_its_type(
     frames, lines = check_parquet({"color": values})
     assert lines == []
     assert cells(frames, "color") == expected
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())],
+    ids=str,
+)
+def test_good_text_of_any_type_is_not_looked_at_cell_by_cell(
+    kind: pa.DataType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("ridgeline.contract._explained")
+    table = pa.table({**GOOD, "color": pa.array(["red", None], kind)})
+    pq.write_table(table, "t.parquet")
+    frames, errors = check("t.parquet")
+    assert errors == []
+    assert frames[0]["color"].dropna().tolist() == ["red"]
 
 
 def test_a_large_integer_beside_a_null_keeps_its_digits() -> None:
@@ -436,10 +469,11 @@ def test_a_part_with_a_bad_row_is_left_out_whole() -> None:
     assert cells(frames, "id") == ["c"]
 
 
-def test_parts_come_as_they_are_read() -> None:
+def test_a_parts_rows_come_as_they_are_read() -> None:
     Path("t.csv").write_text(HEADER + "a,1,2,red\nb,foo,2,red\n", encoding="utf-8")
-    first = next(checked(open_table("t.csv", CONTRACT.columns, 1), CONTRACT))
-    assert cells([first], "id") == ["a"]
+    [part] = open_table("t.csv", CONTRACT.columns, part_rows=1).parts()
+    first = next(contract_check(part, CONTRACT))
+    assert first.table["id"].to_pylist() == ["a"]
 
 
 @pytest.mark.parametrize("rows", [slice(1, None), [2, 0]], ids=["range", "picked"])
@@ -462,4 +496,95 @@ def test_a_folder_of_files_is_named_as_the_folder() -> None:
     Path("d").mkdir()
     for name in ("1", "2"):
         Path(f"d/{name}.csv").write_text(HEADER + f"{name},foo,2,red\n", encoding="utf-8")
-    assert check("d")[1] == ["y is not a number in 2 rows: id 1 = 'foo', id 2 = 'foo'"]
+    assert check("d")[1] == [
+        "y is not a number in 2 rows: id 1 of d/1.csv = 'foo', id 2 of d/2.csv = 'foo'"
+    ]
+
+
+def put(name: str, **changes: Any) -> None:
+    Path("d").mkdir(exist_ok=True)
+    pq.write_table(pa.table(GOOD | changes), f"d/{name}.parquet")
+
+
+def test_the_files_of_a_glob_may_have_their_columns_in_another_order() -> None:
+    Path("d").mkdir()
+    Path("d/1.csv").write_text("id,y,size,color\na,1,2,red\n", encoding="utf-8")
+    Path("d/2.csv").write_text("color,size,y,id\nblue,4,3,b\n", encoding="utf-8")
+    frames, lines = check("d/*.csv")
+    assert lines == []
+    assert pd.concat(frames).to_numpy().tolist() == [["a", 1, 2, "red"], ["b", 3, 4, "blue"]]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_file_of_a_glob_may_have_no_rows(kind: str) -> None:
+    Path("d").mkdir()
+    for name, rows in (("1", 0), ("2", 2)):
+        frame = pd.DataFrame(GOOD)[:rows]
+        frame.to_csv(f"d/{name}.csv", index=False)
+        frame.to_parquet(f"d/{name}.parquet")
+    frames, lines = check(f"d/*.{kind}")
+    assert (cells(frames, "id"), lines) == (["a", "b"], [])
+
+
+def test_a_file_of_a_glob_without_a_byte_is_named() -> None:
+    Path("d").mkdir()
+    Path("d/1.csv").write_text(HEADER, encoding="utf-8")
+    Path("d/2.csv").touch()
+    with pytest.raises(DataError, match=r"^d/2\.csv can't be read"):
+        check("d/*.csv")
+
+
+def test_a_file_of_a_glob_whose_column_has_another_type_is_named() -> None:
+    put("1")
+    put("2", id=["c", "d"], size=["small", "large"])
+    _, lines = check("d")
+    assert lines == [
+        "size is not a number in 2 rows: id c of d/2.parquet = 'small', "
+        "id d of d/2.parquet = 'large'"
+    ]
+
+
+def test_files_of_a_glob_may_have_numbers_of_several_types() -> None:
+    put("1")
+    put("2", id=[1, 2], size=[5, 6], y=pa.array([1.5, 2], pa.float32()))
+    put("3", id=["3", "4"], size=["7", "8"])
+    frames, lines = check("d/*.parquet")
+    assert (cells(frames, "size"), lines) == ([3, 4, 5, 6, 7, 8], [])
+
+
+def test_keys_of_another_type_are_repeated_all_the_same() -> None:
+    put("1", id=["1", "2"])
+    put("2", id=[2, 3])
+    assert check("d")[1] == ["id is not unique in 2 rows: id 2 (2 rows)"]
+
+
+def test_keys_whose_hashes_are_equal_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "hashes", lambda keys, seed: np.full(len(keys), 7, np.uint64))
+    _, lines = check_csv(HEADER + "a,1,2,red\nb,1,2,red\nc,1,2,red\nb,1,2,red\n", part_rows=1)
+    assert lines == ["id is not unique in 2 rows: id b (2 rows)"]
+
+
+def test_more_repeated_keys_than_are_kept_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "MOST_SUSPECTS", 3)
+    monkeypatch.setattr(keys, "BUCKET_ROWS", 4)
+    names = [f"k{number}" for number in range(20)]
+    _, [line] = check_csv(HEADER + "".join(f"{name},1,2,red\n" for name in names * 2))
+    assert line.startswith("id is not unique in 40 rows: id k")
+    assert line.count("(2 rows)") == 3
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 9), max_size=30), max_size=5))
+def test_hashes_that_come_twice_are_found_bucket_by_bucket(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]]
+) -> None:
+    folder = tmp_path_factory.mktemp("hashes")
+    for number, part in enumerate(parts):
+        keys.spill(folder, number, np.array(part, np.uint64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys, "BUCKET_ROWS", 7)
+        found, rows = keys.suspects(folder)
+    counts = {
+        value: times for value, times in Counter(chain.from_iterable(parts)).items() if times > 1
+    }
+    assert (sorted(found.tolist()), rows) == (sorted(counts), sum(counts.values()))

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ridgeline.dataset import Arrays, Table, column_names, open_table, writing
+from ridgeline import dataset
+from ridgeline.dataset import arrays, column_names, open_table, writing, writing_part
 from ridgeline.errors import DataError
 
 SUFFIXES = ("csv", "parquet")
@@ -43,10 +44,10 @@ def read(
     source: str | Path, columns: tuple[str, ...] = ("a", "b"), part_rows: int = 100
 ) -> list[dict[str, list[Any]]]:
     """Read a table's parts as lists, with None for what is missing."""
-    parts = open_table(source, columns, part_rows)
+    frames = open_table(source, columns, part_rows=part_rows)
     return [
         {name: [None if pd.isna(v) else v for v in frame[name]] for name in frame}
-        for frame in parts
+        for frame in frames
     ]
 
 
@@ -93,7 +94,7 @@ def test_a_folders_other_files_and_folders_are_left_out() -> None:
     put("d/below/u.csv", {"a": ["2"]})
     put("d/folder.csv/u.csv", {"a": ["3"]})
     Path("d/README.md").write_text("a\n")
-    assert open_table("d", ("a",)).files == (Path("d/t.csv"),)
+    assert open_table("d", ("a",)).files == ("d/t.csv",)
 
 
 @each_kind
@@ -125,16 +126,19 @@ def test_a_column_is_absent_only_from_the_files_that_lack_it(kind: str) -> None:
 @each_kind
 def test_a_table_can_be_read_again(kind: str) -> None:
     put(f"t.{kind}", {"a": ["1", "2"]})
-    table = open_table(f"t.{kind}", ("a",), 1)
+    table = open_table(f"t.{kind}", ("a",), part_rows=1)
     assert [list(f["a"]) for f in table] == [list(f["a"]) for f in table] == [["1"], ["2"]]
 
 
 @each_kind
-def test_a_part_tells_its_file_and_first_row(kind: str) -> None:
+def test_a_part_tells_its_file_and_number(kind: str) -> None:
     put(f"d/1.{kind}", {"a": ["1", "2", "3"]})
     put(f"d/2.{kind}", {"a": ["4"]})
-    places = [(part.file.stem, part.first_row) for part in open_table("d", ("a",), 2).parts()]
-    assert places == [("1", 1), ("1", 3), ("2", 1)]
+    table = open_table("d", ("a",), block_bytes=12, part_rows=1)
+    places = [(part.file, part.number, part.begins) for part in table.parts()]
+    cut = [("d/1.csv", 1, False)] if kind == "csv" else []
+    second = len(cut) + 1
+    assert places == [(f"d/1.{kind}", 0, True), *cut, (f"d/2.{kind}", second, True)]
 
 
 @settings(max_examples=25, deadline=None)
@@ -143,6 +147,7 @@ def test_a_part_tells_its_file_and_first_row(kind: str) -> None:
     part_rows=st.integers(1, 14),
     kind=st.sampled_from(SUFFIXES),
     group_rows=st.integers(1, 14),
+    block_bytes=st.integers(1, 60),
 )
 def test_parts_put_together_are_the_table_whatever_their_size(
     tmp_path_factory: pytest.TempPathFactory,
@@ -150,6 +155,7 @@ def test_parts_put_together_are_the_table_whatever_their_size(
     part_rows: int,
     kind: str,
     group_rows: int,
+    block_bytes: int,
 ) -> None:
     folder = tmp_path_factory.mktemp("table")
     for place, cells in enumerate(files):
@@ -157,16 +163,54 @@ def test_parts_put_together_are_the_table_whatever_their_size(
         if kind == "parquet":
             columns = {"a": pa.array(cells, pa.string())}
             pq.write_table(pa.table(columns), path, row_group_size=group_rows)
-    parts = [part["a"] for part in read(folder, ("a",), part_rows)]
-    assert [*chain(*parts)] == [*chain(*files)]
-    sizes = [[len(cells) - i for i in range(0, len(cells), part_rows)] for cells in files]
-    assert [len(p) for p in parts] == [min(n, part_rows) for left in sizes for n in left or [0]]
+    table = open_table(folder, ("a",), part_rows=part_rows, block_bytes=block_bytes)
+    parts = [[list(rows["a"].to_pylist()) for rows in part.tables()] for part in table.parts()]
+    assert [*chain(*chain(*parts))] == [*chain(*files)]
+    assert max(len(rows) for part in parts for rows in part) <= part_rows
+    assert sum(part.size for part in table.parts()) == table.size
 
 
 def test_rows_are_whole_across_the_readers_blocks() -> None:
     cells = [f"{i},\n" * 40 for i in range(10_000)]
     put("t.csv", {"a": cells})
     assert [*chain(*(part["a"] for part in read("t.csv", ("a",), 999)))] == cells
+
+
+pieces = st.sampled_from(["a", ",", '"', '""', "\n", "\r\n", '","', '"\n"', "5"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(pieces, max_size=40).map("".join), st.integers(1, 20), st.booleans())
+def test_where_csv_is_cut_makes_no_difference(
+    tmp_path_factory: pytest.TempPathFactory, text: str, block_bytes: int, mark: bool
+) -> None:
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    path.write_bytes(b"\xef\xbb\xbf" * mark + b"n,m\n" + text.encode())
+
+    def rows(block_bytes: int) -> Any:
+        try:
+            frames = [*open_table(path, ("n", "m"), block_bytes=block_bytes)]
+        except DataError as error:
+            return str(error)
+        return pd.concat(frames).astype(object).fillna("missing").values.tolist()
+
+    assert rows(block_bytes) == rows(1 << 20)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 10, 1000])
+def test_numbers_are_float64_where_all_of_a_block_are(block_bytes: int) -> None:
+    Path("t.csv").write_text("a,b\n1,x\n2.5,y\nNA,z\n?,z\n", encoding="utf-8")
+    parts = open_table("t.csv", ("a", "b"), numeric=("a",), block_bytes=block_bytes).parts()
+    tables = [table for part in parts for table in part.tables() if len(table)]
+    types = [str(table["a"].type) for table in tables]
+    assert types[-1] == "string"
+    assert set(types[:-1]) == (set() if block_bytes == 1000 else {"double"})
+
+
+def test_the_row_that_is_wrong_is_counted_from_the_files_beginning() -> None:
+    Path("t.csv").write_text("a,b\n" + "1,2\n" * 20 + "1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"Row #22: Expected 2 columns, got 1"):
+        list(open_table("t.csv", ("a", "b"), block_bytes=10))
 
 
 @settings(max_examples=40, deadline=None)
@@ -348,10 +392,16 @@ def test_column_names_are_those_of_the_file(kind: str) -> None:
 
 
 def save(*frames: pd.DataFrame) -> Path:
-    with writing(Path("table")) as write:
-        for frame in frames:
-            write(frame)
+    with writing(Path("table")) as folder:
+        for number, frame in enumerate(frames):
+            save_part(folder, number, frame)
     return Path("table")
+
+
+def save_part(folder: Path, number: int, *frames: pd.DataFrame) -> None:
+    with writing_part(folder, number) as write:
+        for frame in frames:
+            write(dataset.as_table(frame))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -362,15 +412,28 @@ ONE = pd.DataFrame({"id": ["1", None], "x": [0.5, math.nan]})
 TWO = pd.DataFrame({"id": ["3"], "x": [1.5]})
 
 
-def test_each_call_writes_a_part() -> None:
+def test_each_part_is_a_file_with_its_number() -> None:
     assert sorted(contents(save(ONE, TWO))) == ["part-00000.parquet", "part-00001.parquet"]
 
 
-def test_no_rows_write_no_part() -> None:
+def test_a_part_without_rows_is_no_file() -> None:
     assert sorted(contents(save(ONE[:0], ONE, ONE[:0], TWO))) == [
-        "part-00000.parquet",
         "part-00001.parquet",
+        "part-00003.parquet",
     ]
+
+
+def test_a_part_may_be_written_a_few_rows_at_a_time() -> None:
+    with writing(Path("table")) as folder:
+        save_part(folder, 0, ONE[:0], ONE, TWO)
+    assert read("table", ("id",)) == [{"id": ["1", None, "3"]}]
+
+
+def test_a_part_that_is_written_twice_is_there_once() -> None:
+    with writing(Path("table")) as folder:
+        for _ in range(2):
+            save_part(folder, 0, TWO)
+    assert contents(Path("table")) == contents(save(TWO))
 
 
 def test_a_table_without_parts_is_an_empty_folder() -> None:
@@ -423,14 +486,14 @@ def test_the_old_table_is_replaced_whole() -> None:
 
 def test_the_old_table_stands_until_the_block_ends() -> None:
     before = contents(save(ONE))
-    with writing(Path("table")) as write:
-        write(TWO)
+    with writing(Path("table")) as folder:
+        save_part(folder, 0, TWO)
         assert contents(Path("table")) == before
 
 
 def fail_to_save(frame: pd.DataFrame) -> None:
-    with writing(Path("table")) as write:
-        write(frame)
+    with writing(Path("table")) as folder:
+        save_part(folder, 0, frame)
         raise KeyError
 
 
@@ -450,10 +513,10 @@ def test_an_exception_leaves_nothing_where_no_table_was() -> None:
 
 def test_arrays_are_the_features_and_the_target_of_each_part() -> None:
     columns = {"y": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0], "a": [7.0, 8.0, 9.0]}
-    table = open_table(save(pd.DataFrame(columns)), tuple(columns), 2)
-    parts = [(X.tolist(), y.tolist()) for X, y in Arrays(table, ("a", "b"), "y")]
-    assert parts == [([[7, 4], [8, 5]], [1, 2]), ([[9, 6]], [3])]
-
-
-def test_a_tables_parts_have_a_hundred_thousand_rows_unless_told_otherwise() -> None:
-    assert Table((), ()).part_rows == 100_000
+    frame = pd.DataFrame(columns)
+    table = open_table(save(frame[:2], frame[2:]), tuple(columns))
+    parts = [arrays(("a", "b"), "y", part) for part in table.parts()]
+    assert [(X.tolist(), y.tolist()) for X, y in parts] == [
+        ([[7, 4], [8, 5]], [1, 2]),
+        ([[9, 6]], [3]),
+    ]

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 from pathlib import Path
@@ -91,6 +92,35 @@ def test_an_exception_leaves_nothing_where_nothing_was(tmp_path: Path, folder: b
     with pytest.raises(KeyError):
         fail_to_replace(tmp_path / "it", folder)
     assert names(tmp_path) == []
+
+
+def fill_a_full_disk(path: Path) -> None:
+    with replacing(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_the_disk_has_no_room_for_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device") as error:
+        fill_a_full_disk(tmp_path / "it")
+    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(tmp_path / "it"))
+
+
+def read_what_is_absent(path: Path, absent: Path) -> None:
+    with replacing(path):
+        absent.read_bytes()
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error:
+        read_what_is_absent(tmp_path / "it", tmp_path / "absent")
+    assert error.value.filename == str(tmp_path / "absent")
+
+
+def test_an_old_folder_that_a_killed_process_moved_aside_is_gone(tmp_path: Path) -> None:
+    fill(tmp_path / ".it.old.partial", "old", folder=True)
+    with replacing(tmp_path / "it") as partial:
+        fill(partial, "new", folder=True)
+    assert names(tmp_path) == ["it"]
 
 
 @both

@@ -1,6 +1,6 @@
 import pytest
 
-from ridgeline import registry
+from ridgeline import gate
 
 PASSES = {"rmse": 2.0, "r2": 0.5, "baseline_rmse": 3.0}
 
@@ -15,6 +15,20 @@ PASSES = {"rmse": 2.0, "r2": 0.5, "baseline_rmse": 3.0}
         pytest.param({"baseline_rmse": 2.1}, True, id="better than the baseline"),
         pytest.param({"baseline_rmse": 2.0}, False, id="as good as the baseline"),
         pytest.param({"baseline_rmse": 1.9}, False, id="worse than the baseline"),
+        pytest.param(
+            {"baseline_rmse": 2.0, "must_beat_baseline": False}, True, id="baseline not asked about"
+        ),
+        pytest.param(
+            {"champion_rmse": 2.5, "min_improvement": 0.4}, True, id="better by more than asked"
+        ),
+        pytest.param({"champion_rmse": 2.5, "min_improvement": 0.5}, True, id="better as asked"),
+        pytest.param(
+            {"champion_rmse": 2.5, "min_improvement": 0.6}, False, id="better by less than asked"
+        ),
+        pytest.param(
+            {"champion_rmse": 2.0, "min_improvement": 0.1}, False, id="as good, better asked"
+        ),
+        pytest.param({"min_improvement": 0.1}, True, id="no champion to be better than"),
         pytest.param({"max_rmse": 2.1}, True, id="RMSE below max_rmse"),
         pytest.param({"max_rmse": 2.0}, True, id="RMSE at max_rmse"),
         pytest.param({"max_rmse": 1.9}, False, id="RMSE above max_rmse"),
@@ -41,7 +55,7 @@ PASSES = {"rmse": 2.0, "r2": 0.5, "baseline_rmse": 3.0}
     ],
 )
 def test_a_candidate_is_promoted_when_it_passes_everything_asked_of_it(changed, promoted):
-    assert registry.decide(**(PASSES | changed)).promote is promoted
+    assert gate.decide(**(PASSES | changed)).promote is promoted
 
 
 @pytest.mark.parametrize(
@@ -70,6 +84,11 @@ def test_a_candidate_is_promoted_when_it_passes_everything_asked_of_it(changed, 
             id="worse than the champion",
         ),
         pytest.param(
+            {"champion_rmse": 2.5, "min_improvement": 0.6},
+            "validation RMSE 2 is not min_improvement 0.6 below the champion's 2.5",
+            id="better by less than min_improvement",
+        ),
+        pytest.param(
             {"champion_rmse": 2.5},
             "validation RMSE 2 is not worse than the champion's 2.5",
             id="better than the champion",
@@ -77,10 +96,10 @@ def test_a_candidate_is_promoted_when_it_passes_everything_asked_of_it(changed, 
     ],
 )
 def test_the_reason_names_the_numbers(changed, reason):
-    assert registry.decide(**(PASSES | changed)).reason == reason
+    assert gate.decide(**(PASSES | changed)).reason == reason
 
 
 @pytest.mark.parametrize("changed", ["max_rmse", "baseline_rmse", "champion_rmse"])
 def test_numbers_that_differ_are_told_apart_in_the_reason(changed):
-    reason = registry.decide(**(PASSES | {"rmse": 2.00001, changed: 2.0})).reason
+    reason = gate.decide(**(PASSES | {"rmse": 2.00001, changed: 2.0})).reason
     assert "RMSE 2 " not in reason

@@ -61,11 +61,19 @@ PARAMS = {
         "register.model",
         "register.gate.max_rmse",
         "register.gate.min_r2",
+        "register.gate.min_improvement",
+        "register.gate.must_beat_baseline",
         "register.tags.model_type",
         "register.tags.data",
         "mlflow.experiment",
     ],
-    "predict": [*COLUMNS, "predict.input", "predict.output", "mlflow.experiment"],
+    "predict": [
+        *COLUMNS,
+        "predict.model",
+        "predict.input",
+        "predict.output",
+        "mlflow.experiment",
+    ],
 }
 every_stage = pytest.mark.parametrize("stage", DEPS)
 
@@ -167,7 +175,7 @@ def test_metrics_have_a_dotted_key_for_each_value(tmp_path: Path) -> None:
     stage = load(tmp_path, "stages: {s: {outs: [o.json], metrics: [metrics/m.json]}}")
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "m.json").write_text(json.dumps({"a": {"b": 1.5}, "c": None}))
-    assert pipeline.read_metrics(stage, tmp_path) == {"a.b": 1.5, "c": None}
+    assert pipeline.read_metrics(stage.outs, tmp_path) == {"a.b": 1.5, "c": None}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from conftest import PROGRAMS, ROOT, environment, run
-from test_repro import STAGES, ran, runs
+from test_repro import MODEL, STAGES, ran, runs, store
+
+from ridgeline import content
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +37,11 @@ RUN_ELSEWHERE = {
 # There may be no Docker here; tests/test_compose.py checks its file.
 NOT_RUN = {"docker compose up -d"}
 
+SWEEP = [
+    "dvc exp run --queue -S 'train.alphas=[0.01],[0.1],[1],[10],[100]'",
+    "dvc queue start -j 2",
+]
+
 Done = subprocess.CompletedProcess[str]
 
 
@@ -52,16 +59,47 @@ def says(text: str) -> Callable[[Path, Done], None]:
     return check
 
 
-def sweep_is_in_mlflow(project: Path, done: Done) -> None:
-    deadline = time.monotonic() + 240
+def sweep_ends(project: Path, succeeded: int) -> None:
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         status = run("dvc", "queue", "status", cwd=project).stdout
-        if status.count("Success") + status.count("Failed") == 2:
+        if status.count("Success") + status.count("Failed") == succeeded:
             break
         time.sleep(1)
-    assert status.count("Success") == 2, status
-    alphas = [r.data.params["train.alphas"] for r in runs(project) if r.info.run_name == "train"]
-    assert {"[0.1]", "[10]"} <= set(alphas)
+    assert status.count("Success") == succeeded, status
+
+
+def sweep_is_in_mlflow(project: Path, done: Done) -> None:
+    sweep_ends(project, 5)
+    for alpha in ("[0.01]", "[0.1]", "[1]", "[10]", "[100]"):
+        [train] = [r for r in runs(project) if r.data.params.get("train.alphas") == alpha]
+        assert train.data.tags["dvc.experiment"]
+    versions = store(project).search_model_versions(f"name = '{MODEL}'")
+    passed = [v for v in versions if float(v.tags["validation.rmse"]) < 1.5]
+    best = min(passed, key=lambda version: float(version.tags["validation.rmse"]))
+    champion = store(project).get_model_version_by_alias(MODEL, "champion")
+    assert champion.version == best.version
+
+    for command in SWEEP:
+        run("bash", "-c", command, cwd=project)
+    sweep_ends(project, 10)
+    again = store(project).search_model_versions(f"name = '{MODEL}'")
+    assert sorted(int(v.version) for v in again) == sorted(int(v.version) for v in versions)
+
+
+def restored_has_the_champions_md5(project: Path, done: Done) -> None:
+    champion = store(project).get_model_version_by_alias(MODEL, "champion")
+    restored = project.parent / "restored/models/model.joblib"
+    assert content.md5(restored) == champion.tags["dvc.md5"]
+
+
+def champion_is_version(number: int) -> Callable[[Path, Done], None]:
+    def check(project: Path, done: Done) -> None:
+        champion = store(project).get_model_version_by_alias(MODEL, "champion")
+        assert int(champion.version) == number
+        assert f"version {number} is champion" in done.stdout
+
+    return check
 
 
 def remote_holds_the_model(project: Path, done: Done) -> None:
@@ -83,8 +121,13 @@ CHECKS: dict[str, Callable[[Path, Done], None]] = {
     "dvc remote add shelf ../ridgeline-data": lambda project, done: None,
     "dvc push -r shelf": remote_holds_the_model,
     "dvc pull -r shelf": says("Everything is up to date."),
-    "dvc exp run --queue -S 'train.alphas=[0.1],[10]'": says("Queued experiment"),
-    "dvc queue start -j 2": sweep_is_in_mlflow,
+    SWEEP[0]: says("Queued experiment"),
+    SWEEP[1]: sweep_is_in_mlflow,
+    "python -m ridgeline.lineage @champion": says("dvc pull --with-deps train"),
+    "python -m ridgeline.lineage @champion --restore ../restored": restored_has_the_champions_md5,
+    "make promote VERSION=2": champion_is_version(2),
+    "make rollback": champion_is_version(1),
+    "make backfill": says("nothing was written"),
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from conftest import run
+from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.slow
 
@@ -52,16 +53,34 @@ def test_the_version_is_tagged_with_the_md5_of_the_model_in_dvc_lock(reproduced:
     assert f"md5: {version.tags['dvc.md5']}" in lock
 
 
-def test_the_version_names_the_tables_it_came_from(reproduced: Path) -> None:
+def lock(project: Path, stage: str) -> dict[str, str]:
+    """What dvc.lock says of a stage's files, as tags."""
+    entry = YAML(typ="safe").load(project / "dvc.lock")["stages"][stage]
+    return {f"dvc.{k}.{e['path']}": e["md5"] for k in ("deps", "outs") for e in entry[k]}
+
+
+def md5s(tags: dict[str, str]) -> dict[str, str]:
+    return {tag: md5 for tag, md5 in tags.items() if tag.startswith(("dvc.deps.", "dvc.outs."))}
+
+
+def test_each_run_names_all_that_its_stage_read_and_wrote(reproduced: Path) -> None:
+    for run_ in runs(reproduced)[:5]:
+        assert md5s(run_.data.tags) == lock(reproduced, run_.info.run_name)
+
+
+def test_the_version_names_all_that_made_it_and_the_raw_table(reproduced: Path) -> None:
     tags = store(reproduced).get_model_version_by_alias(MODEL, "champion").tags
-    tables = {tag: md5 for tag, md5 in tags.items() if tag.startswith("dvc.deps.")}
-    lock = (reproduced / "dvc.lock").read_text()
-    assert tables.keys() == {
-        "dvc.deps.data/raw/possum.csv",
-        "dvc.deps.data/features/train",
-        "dvc.deps.data/features/validation",
-    }
-    assert [md5 for md5 in tables.values() if f"md5: {md5}" not in lock] == []
+    raw = "dvc.deps.data/raw/possum.csv"
+    expected = lock(reproduced, "train") | {raw: lock(reproduced, "prepare")[raw]}
+    assert md5s(tags) == expected
+
+
+def test_runs_and_the_version_name_the_commit_and_the_execution(reproduced: Path) -> None:
+    version = store(reproduced).get_model_version_by_alias(MODEL, "champion")
+    told = [version.tags, *(r.data.tags for r in runs(reproduced)[:5])]
+    head = run("git", "rev-parse", "HEAD", cwd=reproduced).stdout.strip()
+    assert {(tags["git.commit"], tags["git.dirty"]) for tags in told} == {(head, "false")}
+    assert len({tags["dvc.execution"] for tags in told}) == 1
 
 
 def test_the_runs_name_their_tables_by_the_md5_in_dvc_lock(reproduced: Path) -> None:

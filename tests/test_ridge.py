@@ -319,7 +319,7 @@ def centred_cross_products(X, y):
 
 def test_moments_are_the_number_of_rows_means_and_centred_cross_products():
     X, y = random_rows()
-    moments = ridge.moments(X, y)
+    moments = ridge.moments((X, y))
     assert moments.rows == 30
     np.testing.assert_allclose(moments.mean, [*X.mean(axis=0), y.mean()], rtol=1e-13)
     np.testing.assert_allclose(moments.cross, centred_cross_products(X, y), rtol=1e-12)
@@ -328,7 +328,7 @@ def test_moments_are_the_number_of_rows_means_and_centred_cross_products():
 def test_moments_leave_their_arguments_alone():
     X, y = random_rows()
     before = X.copy(), y.copy()
-    ridge.moments(X, y)
+    ridge.moments((X, y))
     np.testing.assert_array_equal(np.column_stack([X, y]), np.column_stack(before))
 
 
@@ -338,7 +338,7 @@ def test_moments_leave_their_arguments_alone():
 def test_combined_moments_are_those_of_all_rows(offset, cuts):
     X, y = random_rows()
     X, y = X + offset, y + offset
-    total = reduce(ridge.combine, (ridge.moments(*part) for part in in_parts(X, y, cuts)))
+    total = reduce(ridge.combine, (ridge.moments(part) for part in in_parts(X, y, cuts)))
     assert total.rows == 30
     rtol, atol = 1e-13, 1e3 * EPS * (1 + offset)
     np.testing.assert_allclose(total.mean, [*X.mean(axis=0), y.mean()], rtol=rtol, atol=atol)
@@ -346,7 +346,7 @@ def test_combined_moments_are_those_of_all_rows(offset, cuts):
 
 
 def test_combining_is_associative_to_rounding():
-    a, b, c = (ridge.moments(*random_rows(rows=rows, seed=rows)) for rows in (1, 5, 20))
+    a, b, c = (ridge.moments(random_rows(rows=rows, seed=rows)) for rows in (1, 5, 20))
     left = ridge.combine(ridge.combine(a, b), c)
     right = ridge.combine(a, ridge.combine(b, c))
     np.testing.assert_allclose(left.mean, right.mean, rtol=1e-12)

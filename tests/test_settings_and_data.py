@@ -108,10 +108,10 @@ def test_without_mlflow_register_fails_with_one_line(unchanged: Path, closed_por
 
 def test_a_model_that_mlflow_lost_is_logged_and_registered_again(unchanged: Path) -> None:
     (unchanged / "mlflow.db").unlink()
-    run("python", "-m", "stages.register", cwd=unchanged)
+    lost = run("python", "-m", "stages.register", cwd=unchanged)
     done = run("python", "-m", "stages.register", cwd=unchanged)
-    assert done.stdout.startswith("Reg_RidgeCV_possums version 1 (")
-    assert done.stdout.endswith("it is the champion already\n")
+    assert done.stdout.startswith("Reg_RidgeCV_possums version 1 (challenger, champion): ")
+    assert done.stdout == lost.stdout
 
 
 def test_penalties_may_be_powers_of_ten(unchanged: Path) -> None:

@@ -1,0 +1,109 @@
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from ridgeline import dataset, engine, features, ridge
+from ridgeline.errors import EngineError
+
+ALPHAS = (0.01, 0.1, 1.0, 10.0)
+
+
+def slow_at_first(number: int) -> int:
+    time.sleep(0.02 * (number < 2))
+    return number
+
+
+def fail_at(wrong: int, number: int) -> int:
+    if number == wrong:
+        raise KeyError(number)
+    return number
+
+
+@pytest.fixture(params=["1", "2", "8"])
+def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHON_CPU_COUNT", request.param)
+
+
+@pytest.mark.usefixtures("_threads")
+def test_results_come_in_the_order_of_the_items() -> None:
+    assert list(engine.mapped(slow_at_first, range(50))) == list(range(50))
+
+
+@pytest.mark.usefixtures("_threads")
+def test_only_so_many_items_are_taken_ahead_of_the_results() -> None:
+    taken = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = engine.mapped(slow_at_first, items())
+    next(results)
+    assert len(taken) <= 2 * engine.threads() + 1
+    results.close()
+
+
+@pytest.mark.usefixtures("_threads")
+def test_the_first_error_in_order_is_raised() -> None:
+    with pytest.raises(KeyError, match="7"):
+        list(engine.mapped(partial(fail_at, 7), range(50)))
+
+
+def test_each_item_is_told_of_with_its_result_in_order() -> None:
+    told = []
+    list(engine.mapped(abs, [-2, -1], lambda item, result: told.append((item, result))))
+    assert told == [(-2, 2), (-1, 1)]
+
+
+def test_a_worker_that_would_give_other_bytes_is_refused() -> None:
+    with pytest.raises(EngineError, match=r"instead of openblas-Other; start it"):
+        engine._task(("openblas-Other", *engine._signature()[1:]), abs, 1)
+
+
+@pytest.mark.parametrize("address", ["nonsense://x", "tcp://127.0.0.1:notaport"])
+def test_an_address_that_is_none_is_told(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(engine.ADDRESS, address)
+    with pytest.raises(EngineError, match="no Dask scheduler answers at"):
+        list(engine.mapped(abs, [1]))
+
+
+@pytest.mark.parametrize("part_rows", [1, 2, 7, 50, 101])
+def test_tables_of_any_part_size_give_scikit_learns_fit(part_rows: int, tmp_path: Path) -> None:
+    frame = pd.read_csv(ROOT / "data/raw/possum.csv", dtype={"site": "str"}).dropna()
+    numeric, categorical = list(frame.columns[4:8]), ["site", "Pop", "sex"]
+    with dataset.writing(tmp_path / "raw") as folder:
+        for number, start in enumerate(range(0, len(frame), part_rows)):
+            with dataset.writing_part(folder, number) as write:
+                part = frame[start : start + part_rows].astype({"case": "str", "taill": float})
+                write(dataset.as_table(part))
+    raw = dataset.open_table(tmp_path / "raw", (*numeric, *categorical, "taill"))
+    parts = [*raw.parts()]
+    preprocessor = features.fit(
+        parts, numeric, categorical, impute=False, map=engine.over(dataset.Part.frame)
+    )
+
+    def arrays(part: dataset.Part):
+        rows = part.frame()
+        return features.transform(preprocessor, rows).to_numpy(), rows["taill"].to_numpy()
+
+    fit = ridge.fit(parts, ALPHAS, engine.over(arrays))
+
+    theirs = make_pipeline(
+        make_column_transformer(
+            (StandardScaler(), numeric), (OneHotEncoder(sparse_output=False), categorical)
+        ),
+        RidgeCV(ALPHAS),
+    ).fit(frame, frame["taill"])
+    assert fit.model.alpha_ == theirs[-1].alpha_
+    np.testing.assert_allclose(fit.model.coef_, theirs[-1].coef_, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(fit.model.intercept_, theirs[-1].intercept_, rtol=1e-12)

@@ -1,0 +1,328 @@
+"""Models traced to what they were made from, brought back, and MLflow filled from DVC."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import mlflow.sklearn
+import pandas as pd
+import pytest
+from conftest import clone, run
+from test_repro import MODEL, STAGES, runs, store
+
+from ridgeline import content, lineage
+
+pytestmark = pytest.mark.slow
+
+Command = Callable[..., tuple[int | str, str, str]]
+
+
+@dataclass(frozen=True)
+class History:
+    """A project with a commit (version 1), an experiment (version 2), and a remote with both."""
+
+    project: Path
+    remote: Path
+    experiment: str = "puffy-cat"
+
+    def version(self, number: int) -> mlflow.entities.model_registry.ModelVersion:
+        return store(self.project).get_model_version(MODEL, str(number))
+
+    def md5(self, number: int) -> str:
+        return str(self.version(number).tags["dvc.md5"])
+
+    def object(self, number: int) -> Path:
+        """The model's file in the remote."""
+        return self.remote / "files/md5" / self.md5(number)[:2] / self.md5(number)[2:]
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    folder = tmp_path_factory.mktemp("history")
+    made = History(clone(folder / "project"), folder / "remote")
+    shutil.rmtree(made.project / ".git")  # this project's own history is not the test's
+    run("git", "init", "--quiet", "--initial-branch=main", cwd=made.project)
+    run("dvc", "remote", "add", "--default", "shelf", str(made.remote), cwd=made.project)
+    run("git", "add", "--all", cwd=made.project)
+    run("git", "commit", "--quiet", "--message", "a project of its own", cwd=made.project)
+    run("dvc", "repro", cwd=made.project)
+    run("dvc", "push", cwd=made.project)
+    tried = ("dvc", "exp", "run", "--name", made.experiment, "-S", "train.alphas=[0.5]")
+    run(*tried, cwd=made.project)
+    run("dvc", "push", cwd=made.project)
+    run("git", "checkout", "--quiet", ".", cwd=made.project)
+    run("dvc", "checkout", "--quiet", "--force", cwd=made.project)
+    return made
+
+
+@pytest.fixture
+def here(history: History, monkeypatch: pytest.MonkeyPatch) -> History:
+    """The history, its project the working directory."""
+    monkeypatch.chdir(history.project)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{history.project}/mlflow.db")
+    return history
+
+
+@pytest.fixture
+def colleague(history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh clone, as if from a server: without experiments, its DVC cache empty."""
+    run("git", "clone", "--quiet", f"file://{history.project}", "project", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{history.project}/mlflow.db")
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def wiped(history: History, colleague: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh clone with an MLflow store that has nothing."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    run("git", "fetch", "--quiet", "origin", "refs/exps/*:refs/exps/*", cwd=colleague)
+    return colleague
+
+
+@pytest.fixture
+def lineage_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command in this process; returns its status or error, and what it printed."""
+
+    def call(*arguments: str) -> tuple[int | str, str, str]:
+        monkeypatch.setattr("sys.argv", ["lineage", *arguments])
+        capsys.readouterr()
+        status: int | str = 0
+        try:
+            lineage.main()
+        except SystemExit as error:
+            status = error.code or 0
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def test_a_version_an_alias_and_a_run_lead_to_the_same_model_data_and_params(
+    here: History, lineage_of: Command
+) -> None:
+    tags = here.version(1).tags
+    md5s = [tags["dvc.md5"], tags["dvc.deps.data/raw/possum.csv"]]
+    for of in (f"models:/{MODEL}/1", f"models:/{MODEL}@previous", here.version(1).run_id):
+        status, out, err = lineage_of(of)
+        assert (status, err) == (0, "")
+        assert all(md5 in out for md5 in md5s)
+        assert "prepare.seed: 18" in out
+        assert "train.alphas: [0.001," in out
+
+
+def test_at_alias_alone_is_of_the_registered_model_in_the_settings(
+    here: History, lineage_of: Command
+) -> None:
+    _, out, _ = lineage_of("@challenger")
+    assert out.startswith(f"{MODEL} version 2\n")
+    assert f"experiment  {here.experiment}\n" in out
+    assert "train.alphas: [0.5]" in out
+
+
+def test_it_names_the_run_of_each_stage_that_the_model_comes_from(
+    here: History, lineage_of: Command
+) -> None:
+    _, out, _ = lineage_of(f"models:/{MODEL}/2")
+    named = re.findall(r"([0-9a-f]{32})  (\w+)$", out, re.MULTILINE)
+    assert [stage for _, stage in named] == ["prepare", "featurize", "train"]
+    by_id = {r.info.run_id: r.info.run_name for r in runs(here.project)}
+    assert all(by_id[run_id] == stage for run_id, stage in named)
+
+
+def test_what_it_prints_fits_a_terminal(here: History, lineage_of: Command) -> None:
+    _, out, _ = lineage_of(f"models:/{MODEL}/2")
+    described, _, commands = out.partition("holds it")
+    assert max(map(len, described.splitlines())) <= 80
+    assert commands.startswith(".\nTo have it back")
+
+
+def test_the_commands_that_it_prints_bring_the_model_back(
+    here: History, lineage_of: Command, tmp_path: Path
+) -> None:
+    _, out, _ = lineage_of(f"models:/{MODEL}/2")
+    by_hand = "\n".join(line.strip() for line in out.partition("by hand:")[2].splitlines())
+    run("bash", "-e", "-c", by_hand, cwd=tmp_path)
+    assert content.md5(tmp_path / "restored/models/model.joblib") == here.md5(2)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_fresh_clone_restores_a_version_with_the_same_md5(
+    history: History, colleague: Path, lineage_of: Command, tmp_path: Path, number: int
+) -> None:
+    restored = tmp_path / "restored"
+    of = f"models:/{MODEL}/{number}"
+    status, out, err = lineage_of(of, "--restore", str(restored))
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1].split() == ["restored", history.md5(number), "models/model.joblib"]
+    assert content.md5(restored / "models/model.joblib") == history.md5(number)
+
+
+def test_what_dvc_gc_removed_is_restored_from_the_remote(
+    here: History, lineage_of: Command, tmp_path: Path
+) -> None:
+    cached = here.project / ".dvc/cache/files/md5" / here.md5(2)[:2] / here.md5(2)[2:]
+    assert cached.is_file()
+    run("dvc", "gc", "--workspace", "--force", cwd=here.project)
+    assert not cached.exists()
+    restored = tmp_path / "restored"
+    status, _, err = lineage_of(f"models:/{MODEL}/2", "--restore", str(restored))
+    assert (status, err) == (0, "")
+    assert content.md5(restored / "models/model.joblib") == here.md5(2)
+
+
+def test_an_object_that_the_remote_lacks_is_named(
+    history: History, colleague: Path, lineage_of: Command, tmp_path: Path
+) -> None:
+    model = history.object(2)
+    model.rename(model.with_suffix(".away"))
+    try:
+        restored = tmp_path / "restored"
+        status, _, _ = lineage_of(f"models:/{MODEL}/2", "--restore", str(restored))
+    finally:
+        model.with_suffix(".away").rename(model)
+    assert status == (
+        f"error: {restored}/models/model.joblib can't be had: it is neither in DVC's cache nor in "
+        "its remote"
+    )
+
+
+def test_a_state_that_git_does_not_have_is_named(
+    history: History, colleague: Path, lineage_of: Command
+) -> None:
+    run("git", "remote", "remove", "origin", cwd=colleague)
+    status, out, _ = lineage_of(f"models:/{MODEL}/2")
+    assert history.md5(2) in out
+    assert str(status).startswith(
+        "error: no commit and no experiment here has a dvc.lock with what "
+        f"{MODEL} version 2 was made from"
+    )
+
+
+def test_a_folder_that_is_in_use_is_left_as_it_is(
+    here: History, lineage_of: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").touch()
+    status, _, _ = lineage_of("@challenger", "--restore", str(tmp_path))
+    assert status == f"error: {tmp_path} is there already; name a folder that is not"
+    assert [*tmp_path.iterdir()] == [tmp_path / "mine"]
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        (f"models:/{MODEL}/77", "version=77) not found"),
+        (f"models:/{MODEL}@nobody", f"{MODEL} has no version with the alias nobody"),
+        ("models:/other@champion", "MLflow has no registered model other"),
+        ("0" * 32, f"Run with id={'0' * 32} not found"),
+    ],
+)
+def test_what_mlflow_does_not_have_is_one_line(
+    here: History, lineage_of: Command, of: str, said: str
+) -> None:
+    status, out, err = lineage_of(of)
+    assert said in str(status)
+    assert (str(status).count("\n"), out, err) == (0, "", "")
+
+
+def test_backfill_has_nothing_to_write_where_stages_wrote_it(here: History) -> None:
+    before = len(runs(here.project))
+    status, out, _ = backfill(here.project, "--all-commits", "--all-experiments")
+    assert (status, out) == (0, "MLflow has all of it; nothing was written\n")
+    assert len(runs(here.project)) == before
+
+
+def test_backfill_rebuilds_a_wiped_store_from_history_and_remote_once(
+    history: History, wiped: Path
+) -> None:
+    everything = ("--all-commits", "--all-experiments", "--pull")
+    status, out, err = backfill(wiped, *everything)
+    assert (status, err) == (0, "")
+    assert out.count("\n") == 2
+    assert out.splitlines()[1].startswith(f"experiment {history.experiment}: train, register, ")
+    written = runs(wiped)
+    assert sorted(r.info.run_name for r in written) == sorted([*STAGES, *STAGES[2:]])
+    for run_, like in zip(by_digest(written), by_digest(runs(history.project)), strict=True):
+        assert run_.data.metrics == like.data.metrics
+        assert run_.data.params == like.data.params
+    for alias in ("champion", "previous"):
+        made = store(wiped).get_model_version_by_alias(MODEL, alias)
+        like = store(history.project).get_model_version_by_alias(MODEL, alias)
+        assert made.tags["dvc.md5"] == like.tags["dvc.md5"]
+
+    status, out, err = backfill(wiped, *everything)
+    assert (status, out, err) == (0, "MLflow has all of it; nothing was written\n", "")
+    assert len(runs(wiped)) == len(written)
+
+
+def test_backfill_names_what_the_cache_lacks_and_writes_the_rest(wiped: Path) -> None:
+    status, out, err = backfill(wiped)
+    assert (status, out) == (1, "workspace: prepare\n")
+    assert err == (
+        "error: workspace: no featurize, train, register, predict, version: "
+        "models/preprocessor.joblib is not in DVC's cache; --pull looks for it in the remote\n"
+    )
+
+
+def test_backfill_does_not_write_what_dvc_lock_does_not_say(wiped: Path) -> None:
+    run("dvc", "pull", cwd=wiped)
+    (wiped / "metrics/prepare.json").write_text("{}")
+    status, out, err = backfill(wiped)
+    assert status == 1
+    assert out.startswith("workspace: featurize, train, register, predict, ")
+    assert err == (
+        "error: workspace: no prepare: metrics/prepare.json is not as dvc.lock has it; "
+        "'dvc repro' brings the two together\n"
+    )
+
+
+@pytest.fixture
+def predicting(here: History) -> Iterator[Callable[[str], subprocess.CompletedProcess[str]]]:
+    """Runs predict in the workspace, whose own model is version 1, with a model by its alias."""
+    params = here.project / "params.yaml"
+
+    def predict(model: str) -> subprocess.CompletedProcess[str]:
+        text = params.read_text()
+        params.write_text(text.replace("  model: candidate ", f"  model: {model} "))
+        return run("python", "-m", "stages.predict", cwd=here.project, check=False)
+
+    yield predict
+    run("git", "checkout", "--quiet", ".", cwd=here.project)
+    run("dvc", "checkout", "--quiet", "--force", cwd=here.project)
+
+
+def test_predict_takes_the_model_that_has_the_alias(
+    here: History, predicting: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    assert "challenger" in here.version(2).aliases
+    predicting("challenger").check_returncode()
+    model = mlflow.sklearn.load_model(here.version(2).source)
+    rows = pd.read_parquet(here.project / "data/prepared/test")
+    predicted = pd.read_csv(here.project / "predictions/possum_tail_length.csv")["prediction"]
+    assert predicted.tolist() == model.predict(rows).tolist()
+
+
+def test_predict_names_an_alias_that_no_version_has(
+    predicting: Callable[[str], subprocess.CompletedProcess[str]],
+) -> None:
+    assert predicting("nobody").stderr == (
+        f"error: MLflow has no version of {MODEL} with the alias nobody; give it to one, or change "
+        "predict.model in params.yaml\n"
+    )
+
+
+def by_digest(found: list[mlflow.entities.Run]) -> list[mlflow.entities.Run]:
+    unique = {r.data.tags["dvc.lock"]: r for r in found}
+    return [unique[digest] for digest in sorted(unique)]
+
+
+def backfill(project: Path, *options: str) -> tuple[int, str, str]:
+    """Run it; return its status and what it printed."""
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    command = ("python", "-m", "ridgeline.backfill", *options)
+    done = run(*command, cwd=project, check=False, MLFLOW_TRACKING_URI=uri)
+    return done.returncode, done.stdout, done.stderr

@@ -1,0 +1,406 @@
+"""Versions once by content, and the champion on the best one, whoever registers when."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlflow.entities import LoggedModel
+from mlflow.entities.model_registry import ModelVersion
+from processes import Ended, begin, context, end
+from sklearn.pipeline import Pipeline
+
+from ridgeline import candidate, config, content, features, files, registry, ridge, tracking
+from ridgeline.errors import ModelError, TrackingError
+from ridgeline.gate import Decision
+from ridgeline.pipeline import Record
+from ridgeline.registry import CHALLENGER, CHAMPION, DECISION, PREVIOUS, RMSE, ROWS, WITHDRAWN
+
+PASSED, FAILED = Decision(True, "it passed"), Decision(False, "it did not pass")
+numbers = count()
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mlflow.MlflowClient]:
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(folder))
+        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+        yield tracking.connect()
+
+
+@pytest.fixture(scope="module")
+def model(client: mlflow.MlflowClient) -> LoggedModel:
+    """A model that any version may hold: what a version is goes by its tags."""
+    made = client.create_logged_model(tracking.experiment_id(client, "tests"), "model")
+    return client.finalize_logged_model(made.model_id, "READY")
+
+
+@pytest.fixture
+def name() -> str:
+    return new_name()
+
+
+def new_name() -> str:
+    """A registered model that no other test knows."""
+    return f"model {next(numbers)}"
+
+
+class Overtaken(mlflow.MlflowClient):
+    """A client that another process overtakes once, just before what it wants to do."""
+
+    def __init__(self, method: str, overtake: Callable[[], object]) -> None:
+        super().__init__()
+        done = getattr(self, method)
+        waiting = [overtake]
+
+        def late(*args: object, **kwargs: object) -> object:
+            if waiting:
+                waiting.pop()()
+            return done(*args, **kwargs)
+
+        setattr(self, method, late)
+
+
+def enter(
+    client: mlflow.MlflowClient,
+    name: str,
+    model: LoggedModel,
+    rmse: float,
+    decision: Decision = PASSED,
+    rows: str = "rows",
+) -> ModelVersion:
+    """Register new content with a score, and do what follows from the decision on it."""
+    version = registry.register(client, name, model, {tracking.MD5: f"md5 {next(numbers)}"})
+    registry.record(client, version, decision, {RMSE: repr(rmse), ROWS: rows})
+    if decision.promote:
+        registry.crown(client, name, rows)
+    return version
+
+
+def bearer(client: mlflow.MlflowClient, name: str, alias: str) -> int | None:
+    version = registry.with_alias(client, name, alias)
+    return version and registry.number(version)
+
+
+def decisions(client: mlflow.MlflowClient, name: str) -> list[str]:
+    """What was decided on each version, the first one first."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return [version.tags[DECISION] for version in sorted(found, key=registry.number)]
+
+
+# Once by content
+
+
+def test_the_same_content_is_one_version(client, name, model) -> None:
+    tags = {tracking.MD5: "a"}
+    first, second = (registry.register(client, name, model, tags) for _ in range(2))
+    assert (registry.number(first), registry.number(second)) == (1, 1)
+    assert len(client.search_model_versions(f"name = '{name}'")) == 1
+
+
+def test_other_content_is_another_version(client, name, model) -> None:
+    for md5 in "ab":
+        registry.register(client, name, model, {tracking.MD5: md5})
+    assert [registry.number(registry.find(client, name, md5)) for md5 in "ab"] == [1, 2]
+
+
+def test_content_that_is_not_registered_is_not_found(client, name, model) -> None:
+    registry.register(client, name, model, {tracking.MD5: "a"})
+    assert registry.find(client, name, "b") is None
+    assert registry.only(client, name, "b") is None
+
+
+def test_of_two_that_register_the_same_at_once_the_first_remains(client, name, model) -> None:
+    tags = {tracking.MD5: "a"}
+    other = lambda: registry.register(client, name, model, tags)  # noqa: E731 - a name for a line
+    mine = registry.register(Overtaken("create_model_version", other), name, model, tags)
+    [remains] = client.search_model_versions(f"name = '{name}'")
+    assert registry.number(mine) == registry.number(remains) == 1
+
+
+def test_a_double_that_another_process_has_just_removed_is_no_error(client, name, model) -> None:
+    registry.register(client, name, model, {tracking.MD5: "a"})
+    client.create_model_version(name, model.model_uri, tags={tracking.MD5: "a"})
+    late = Overtaken("delete_model_version", lambda: registry.only(client, name, "a"))
+    assert registry.number(registry.only(late, name, "a")) == 1
+    assert len(client.search_model_versions(f"name = '{name}'")) == 1
+
+
+def test_a_double_that_bears_an_alias_stays(client, name, model) -> None:
+    registry.register(client, name, model, {tracking.MD5: "a"})
+    for _ in range(2):
+        client.create_model_version(name, model.model_uri, tags={tracking.MD5: "a"})
+    client.set_registered_model_alias(name, "served", "3")
+    assert registry.number(registry.only(client, name, "a")) == 1
+    left = client.search_model_versions(f"name = '{name}'")
+    assert sorted(map(registry.number, left)) == [1, 3]
+
+
+def test_a_model_that_was_not_wholly_logged_is_none(client, tmp_path) -> None:
+    experiment = tracking.experiment_id(client, "tests")
+    logged = client.create_logged_model(experiment, tags={tracking.MD5: "torn"})
+    (tmp_path / "MLmodel").touch()
+    client.log_model_artifacts(logged.model_id, str(tmp_path))
+    assert tracking.logged_model(client, "tests", "torn") is None
+    client.finalize_logged_model(logged.model_id, "READY")
+    assert tracking.logged_model(client, "tests", "torn").model_id == logged.model_id
+
+
+# The champion
+
+
+@settings(max_examples=8, deadline=None)
+@given(scores=st.lists(st.sampled_from([1.0, 1.5, 2.0, 2.5]), min_size=1, max_size=5))
+def test_the_champion_is_the_best_in_whatever_order_they_come(client, model, scores) -> None:
+    name, reigned = new_name(), []
+    for number, score in enumerate(scores, start=1):
+        enter(client, name, model, score)
+        if score == min(scores[:number]):  # as good is good enough: the newest
+            reigned.append(number)
+    assert bearer(client, name, CHAMPION) == reigned[-1]
+    assert bearer(client, name, PREVIOUS) == (reigned[-2] if len(reigned) > 1 else None)
+
+
+def test_whoever_is_overtaken_by_a_better_one_puts_it_right(client, name, model) -> None:
+    enter(client, name, model, 3.0)
+    better = lambda: enter(client, name, model, 1.0)  # noqa: E731 - a name for a line
+    late = Overtaken("set_registered_model_alias", better)
+    enter(late, name, model, 2.0)
+    assert (bearer(client, name, CHAMPION), bearer(client, name, PREVIOUS)) == (3, 2)
+
+
+def test_one_that_loses_its_claim_while_claims_are_read_is_passed_over(client, name, model) -> None:
+    for score in (2.0, 1.0):
+        enter(client, name, model, score)
+    waiting = [lambda: client.set_model_version_tag(name, "2", DECISION, CHALLENGER)]
+
+    def overtake(_connection, _cursor, statement, *_) -> None:
+        if waiting and statement.startswith("SELECT model_version_tags."):
+            waiting.pop()()
+
+    listening = (sqlalchemy.Engine, "before_cursor_execute", overtake)
+    sqlalchemy.event.listen(*listening)
+    try:
+        registry.crown(client, name, "rows")
+    finally:
+        sqlalchemy.event.remove(*listening)
+    assert waiting == []
+    assert bearer(client, name, CHAMPION) == 1
+
+
+def test_two_that_set_an_alias_for_the_first_time_at_once_both_can(client, name, model) -> None:
+    other = lambda: enter(client, name, model, 1.0)  # noqa: E731 - a name for a line
+    enter(Overtaken("set_registered_model_alias", other), name, model, 2.0)
+    assert bearer(client, name, CHAMPION) == 2
+
+
+def test_one_that_did_not_pass_is_not_crowned_however_good(client, name, model) -> None:
+    enter(client, name, model, 2.0)
+    enter(client, name, model, 1.0, FAILED)
+    registry.crown(client, name, "rows")
+    assert bearer(client, name, CHAMPION) == 1
+    assert decisions(client, name) == [CHAMPION, CHALLENGER]
+
+
+def test_scores_on_other_rows_are_not_compared(client, name, model) -> None:
+    enter(client, name, model, 1.0, rows="old rows")
+    enter(client, name, model, 2.0, rows="new rows")
+    assert bearer(client, name, CHAMPION) == 2
+
+
+def test_without_a_version_that_passed_there_is_no_champion(client, name, model) -> None:
+    enter(client, name, model, 1.0, FAILED)
+    registry.crown(client, name, "rows")
+    assert bearer(client, name, CHAMPION) is None
+
+
+def test_the_score_on_a_version_counts_for_the_rows_it_is_of(client, name, model) -> None:
+    version = registry.reread(client, enter(client, name, model, 0.1 + 0.2))
+    assert registry.recorded_rmse(version, "rows") == 0.1 + 0.2
+    assert registry.recorded_rmse(version, "others") is None
+
+
+# By hand
+
+
+@pytest.fixture
+def two(client: mlflow.MlflowClient, name: str, model: LoggedModel) -> str:
+    """A registered model whose champion was version 1, and is version 2."""
+    for score in (2.0, 1.0):
+        enter(client, name, model, score)
+    return name
+
+
+@pytest.mark.parametrize("chosen", [1, "1", PREVIOUS])
+def test_a_version_is_promoted_by_its_number_or_an_alias(client, two, chosen) -> None:
+    assert registry.number(registry.promote(client, two, chosen)) == 1
+    assert (bearer(client, two, CHAMPION), bearer(client, two, PREVIOUS)) == (1, 2)
+    assert decisions(client, two) == [CHAMPION, WITHDRAWN]
+
+
+def test_rolling_back_twice_is_where_one_was(client, two) -> None:
+    for _ in range(2):
+        registry.promote(client, two, PREVIOUS)
+    assert (bearer(client, two, CHAMPION), bearer(client, two, PREVIOUS)) == (2, 1)
+    assert decisions(client, two) == [WITHDRAWN, CHAMPION]
+
+
+def test_the_gate_does_not_bring_a_withdrawn_version_back(client, two) -> None:
+    registry.promote(client, two, 1)
+    registry.crown(client, two, "rows")
+    assert bearer(client, two, CHAMPION) == 1
+
+
+def test_no_other_that_once_passed_overrules_a_promotion_by_hand(client, two, model) -> None:
+    enter(client, two, model, 0.5)
+    registry.promote(client, two, 1)
+    registry.crown(client, two, "rows")
+    assert bearer(client, two, CHAMPION) == 1
+    assert decisions(client, two) == [CHAMPION, CHALLENGER, WITHDRAWN]
+
+
+def test_one_that_comes_later_and_is_better_succeeds_one_promoted_by_hand(
+    client, two, model
+) -> None:
+    registry.promote(client, two, 1)
+    enter(client, two, model, 1.5)
+    assert (bearer(client, two, CHAMPION), bearer(client, two, PREVIOUS)) == (3, 1)
+
+
+def test_one_that_did_not_pass_can_be_promoted_by_hand(client, two, model) -> None:
+    enter(client, two, model, 9.0, FAILED)
+    version = registry.promote(client, two, 3)
+    assert version.description == "Champion: version 3 was promoted by hand."
+    assert version.aliases == [CHAMPION]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (7, "has no version 7; its versions: 1, 2"),
+        ("7", "has no version 7; its versions: 1, 2"),
+        ("best", "has no version with the alias 'best'; its versions: 1, 2"),
+        ("-1", "has no version with the alias '-1'; its versions: 1, 2"),
+        (2, "version 2 is the champion already; name another version"),
+        (CHAMPION, "version 2 is the champion already; name another version"),
+    ],
+)
+def test_what_can_not_be_promoted_is_told_and_changes_nothing(client, two, chosen, message) -> None:
+    with pytest.raises(ModelError) as error:
+        registry.promote(client, two, chosen)
+    assert str(error.value) == f"{two} {message}"
+    assert decisions(client, two) == [CHAMPION, CHAMPION]
+    assert bearer(client, two, CHAMPION) == 2
+
+
+def test_a_registered_model_that_is_not_there_is_told(client, name) -> None:
+    with pytest.raises(TrackingError) as error:
+        registry.promote(client, name, 1)
+    assert str(error.value) == f"MLflow has no registered model {name}; 'dvc repro' makes it"
+
+
+# Many at once
+
+CONTENTS = 25
+
+
+def at_once(many: int, folder: Path, work: Callable[..., object]) -> None:
+    """Let processes do some work at the same time, on one store; none may complain."""
+    start = context.Barrier(many)
+    begun = [begin(folder, work, number, start) for number in range(many)]
+    assert [end(*process) for process in begun] == [Ended(0, "")] * many
+
+
+def open_store(_: int, start: threading.Barrier) -> None:
+    start.wait(120)
+    tracking.experiment_id(tracking.connect(), "tests")
+
+
+def test_many_may_be_the_first_to_open_a_store(tmp_path: Path, monkeypatch) -> None:
+    at_once(3, tmp_path, open_store)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    found = tracking.connect().search_experiments()
+    assert sorted(experiment.name for experiment in found) == ["Default", "tests"]
+    assert list(tmp_path.glob(".*")) == []
+
+
+def train(folder: Path, number: int) -> dict[str, Record]:
+    """Leave in `folder` what is there when a model is to be registered: the last is the best."""
+    data = config.load(ROOT / "params.yaml").data
+    rows = pd.DataFrame({name: np.arange(8.0) for name in data.numeric})
+    rows = rows.assign(**dict.fromkeys(data.categorical, "a"))
+    preprocessor = features.fit([rows], data.numeric, data.categorical, impute=False)
+    X = features.transform(preprocessor, rows).to_numpy()
+    fit = ridge.fit([(X, np.arange(8.0))], (1.0 + number,))
+    model, metrics = folder / candidate.MODEL, folder / candidate.METRICS
+    files.write_model(model, Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)]))
+    scores = {"rmse": 2.0 - number / CONTENTS, "r2": 0.5}
+    baseline = {"prediction": 0.0, "validation": {"rmse": 9.0}}
+    files.write_json(metrics, {"validation": scores, "baseline": baseline})
+    return trained(folder)
+
+
+def trained(folder: Path) -> dict[str, Record]:
+    outs = {path: content.md5(folder / path) for path in (candidate.MODEL, candidate.METRICS)}
+    prepared = Record("prepare", {}, {candidate.VALIDATION: "rows"}, {})
+    return {"prepare": prepared, "train": Record("train", {}, outs, {})}
+
+
+def register_all(number: int, start: threading.Barrier) -> None:
+    """Register the contents, as the stage does, in an order that no other process has."""
+    start.wait(120)
+    chosen, client = config.load(ROOT / "params.yaml"), tracking.connect()
+    for place in sorted(Path().glob("model-*"), key=lambda p: content_order(p, number)):
+        version = candidate.submit(client, chosen, trained(place), {}, place)
+        registry.challenge(client, version)
+
+
+def content_order(place: Path, number: int) -> str:
+    return hashlib.md5(f"{place.name} {number}".encode()).hexdigest()
+
+
+@pytest.mark.filterwarnings("ignore")  # what MLflow does to itself as it logs a model
+def test_two_hundred_registrations_by_eight_processes_lose_and_double_nothing(
+    tmp_path: Path, monkeypatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("DVC_ROOT", str(tmp_path))
+        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+        chosen, client = config.load(ROOT / "params.yaml"), tracking.connect()
+        experiment, name = chosen.mlflow.experiment, chosen.register.model
+        md5s = []
+        for number in range(CONTENTS):
+            folder = tmp_path / f"model-{number}"
+            records = train(folder, number)
+            md5s.append(records["train"].outs[candidate.MODEL])
+            if number == 0:
+                tracking.write_run(client, experiment, records["train"], {}, folder)
+                logged = tracking.logged_model(client, experiment, md5s[0])
+                kept = url2pathname(urlparse(logged.artifact_location).path)
+            else:  # logging takes long, and the first one's files do
+                another = client.create_logged_model(
+                    logged.experiment_id, tags={tracking.MD5: md5s[-1]}
+                )
+                client.log_model_artifacts(another.model_id, kept)
+                client.finalize_logged_model(another.model_id, "READY")
+
+    at_once(8, tmp_path, register_all)
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    found = {registry.number(v): v for v in client.search_model_versions(f"name = '{name}'")}
+    assert sorted(v.tags[tracking.MD5] for v in found.values()) == sorted(md5s)
+    champion, previous = (bearer(client, name, alias) for alias in (CHAMPION, PREVIOUS))
+    assert found[champion].tags[tracking.MD5] == md5s[-1]
+    assert previous in found.keys() - {champion}
