@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test check bench ui env services push pull lock clean
+.PHONY: help repro backfill promote rollback test check bench bench-scale ui env services push pull lock clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,8 +13,17 @@ help:  ## list these commands
 repro: .venv/installed  ## run the pipeline: whatever is out of date, and no more
 	@python -m services.run dvc repro
 
+backfill: .venv/installed  ## write to MLflow what DVC has and MLflow lacks
+	@python -m services.run python -m ridgeline.backfill
+
+promote: .venv/installed  ## make a version champion by hand: make promote VERSION=3
+	@python -m services.run python -m ridgeline.promote $(VERSION)
+
+rollback: .venv/installed  ## make the previous champion champion again
+	@python -m services.run python -m ridgeline.promote previous
+
 test: .venv/installed-dev .venv/installed-services  ## run the whole test suite
-	pytest -n auto --dist loadfile
+	pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed-dev  ## format, lint and types
 	ruff format --check .
@@ -23,6 +32,9 @@ check: .venv/installed-dev  ## format, lint and types
 
 bench: .venv/installed  ## time `dvc repro` against one process doing the same work
 	python -m bench.repro
+
+bench-scale: .venv/installed  ## time each stage on more and more rows, beside plain pandas
+	python -m bench.scale
 
 ui: .venv/installed  ## serve MLflow's pages on the embedded store, http://127.0.0.1:5000
 	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
