@@ -28,6 +28,7 @@ def error_by_alpha(alphas: Sequence[float], rmse: Array, chosen: float) -> Figur
     axes.plot(np.asarray(alphas)[order], rmse[order], color=PREDICTED, marker="o", markersize=3)
     axes.axvline(chosen, color=ACTUAL, linewidth=1, linestyle="--", label=f"chosen: {chosen:.4g}")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")  # powers of ten as formulas take a tenth of a second
     axes.legend(frameon=False)
     return figure
 

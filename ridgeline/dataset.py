@@ -71,9 +71,13 @@ class Part:
             read = _read_csv if _is_csv(self.file) else _read_parquet
             yield from _in_parts(read(self), self.part_rows)
 
-    def frame(self) -> pd.DataFrame:
+    def table(self) -> pa.Table:
         """Read all of it."""
-        return _as_frame(pa.concat_tables(list(self.tables())))
+        return pa.concat_tables(list(self.tables()))
+
+    def frame(self) -> pd.DataFrame:
+        """Read all of it, as a data frame."""
+        return _as_frame(self.table())
 
 
 @dataclass(frozen=True)
@@ -186,11 +190,16 @@ def column_names(file: str | Path) -> list[str]:
 
 def arrays(features: Sequence[str], target: str, part: Part) -> tuple[Array, Array]:
     """Read a part of float64 columns as X of shape (m, p), columns contiguous, and y (m,)."""
-    table = pa.concat_tables(list(part.tables()))
-    joined = np.empty((len(features) + 1, len(table)))
-    for row, name in zip(joined, (*features, target), strict=True):
-        row[:] = table[name]
+    joined = numbers(part.table(), (*features, target))
     return joined[:-1].T, joined[-1]
+
+
+def numbers(table: pa.Table, columns: Sequence[str]) -> Array:
+    """Return number columns as the rows of one array, shape (columns, rows); missing is NaN."""
+    values = np.empty((len(columns), len(table)))
+    for row, name in zip(values, columns, strict=True):
+        row[:] = table[name].to_numpy()
+    return values
 
 
 @contextmanager
@@ -533,7 +542,7 @@ def _in_parts(batches: Iterable[pa.RecordBatch], part_rows: int) -> Iterator[pa.
     waiting: list[pa.RecordBatch] = []
     rows, parts = 0, 0
     for batch in batches:
-        waiting.append(batch)
+        waiting = [*waiting, batch] if rows else [batch]  # an empty one only tells the columns
         rows += len(batch)
         while rows >= part_rows:
             room = len(batch) - (rows - part_rows)

@@ -16,6 +16,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from ridgeline.dataset import numbers
 from ridgeline.engine import Map
 from ridgeline.errors import DataError
 
@@ -50,7 +51,7 @@ def fit(
 
     Parameters
     ----------
-    parts : iterable of DataFrame
+    parts : iterable of Table
         The training rows, or what `map` reads them from. Iterated once.
     numeric, categorical : sequence of str
         The columns, in the order in which the features shall stand.
@@ -102,10 +103,10 @@ def fit(
 
 
 def statistics(
-    numeric: tuple[str, ...], categorical: tuple[str, ...], frame: pd.DataFrame
+    numeric: tuple[str, ...], categorical: tuple[str, ...], table: pa.Table
 ) -> Statistics:
     """Learn from one part."""
-    values = frame[list(numeric)].to_numpy(float).T
+    values = numbers(table, numeric)
     there = ~np.isnan(values)
     counts = there.sum(axis=1)
     complete = bool(there.all())
@@ -115,17 +116,13 @@ def statistics(
         apart[~there] = 0
     # what rounding left in the mean is taken off again
     squares = np.einsum("pm,pm->p", apart, apart) - apart.sum(axis=1) ** 2 / np.maximum(counts, 1)
-    frequencies = {name: _frequencies(frame[name]) for name in categorical}
-    return Statistics(len(frame), counts, means, squares, frequencies)
+    frequencies = {name: _frequencies(table[name]) for name in categorical}
+    return Statistics(len(table), counts, means, squares, frequencies)
 
 
-def _frequencies(values: pd.Series) -> Counter[str]:
-    counted = pc.value_counts(_texts(values).drop_null())
+def _frequencies(texts: pa.ChunkedArray) -> Counter[str]:
+    counted = pc.value_counts(texts.drop_null())
     return Counter({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
-
-
-def _texts(values: pd.Series) -> pa.Array:
-    return pa.array(values, pa.string(), from_pandas=True)
 
 
 def combine(a: Statistics, b: Statistics) -> Statistics:
@@ -154,26 +151,20 @@ def _scale_by(scaler: StandardScaler, seen: Statistics, impute: bool) -> None:
     scaler.n_samples_seen_ = np.int64(seen.rows)
 
 
-def transform(preprocessor: ColumnTransformer, frame: pd.DataFrame) -> pd.DataFrame:
-    """Apply the preprocessing: a float64 column for each feature, by name, the same index."""
-    names = preprocessor.get_feature_names_out()
-    return pd.DataFrame(matrix(preprocessor, frame).T, index=frame.index, columns=names)
-
-
-def matrix(preprocessor: ColumnTransformer, frame: pd.DataFrame) -> Array:
+def matrix(preprocessor: ColumnTransformer, table: pa.Table) -> Array:
     """Apply the preprocessing to rows: shape (features, rows), each feature contiguous.
 
     The values are those that `ColumnTransformer.transform` gives, which needs many times as
     long for text.
     """
-    features = np.empty((len(preprocessor.get_feature_names_out()), len(frame)))
+    features = np.empty((len(preprocessor.get_feature_names_out()), len(table)))
     end = 0
     for kind, transformer, columns in preprocessor.transformers_:
         last = _last_step(transformer)
         filled = transformer[0].statistics_ if isinstance(transformer, Pipeline) else None
         if kind == NUMERIC:
             first, end = end, end + len(columns)
-            values = frame[list(columns)].to_numpy(float).T
+            values = numbers(table, columns)
             if filled is not None:
                 values = np.where(np.isnan(values), filled[:, None], values)
             scaled = np.subtract(values, last.mean_[:, None], out=features[first:end])
@@ -181,7 +172,7 @@ def matrix(preprocessor: ColumnTransformer, frame: pd.DataFrame) -> Array:
             continue
         for place, (name, known) in enumerate(zip(columns, last.categories_, strict=True)):
             first, end = end, end + len(known)
-            texts = _texts(frame[name])
+            texts = table[name]
             if filled is not None:
                 texts = texts.fill_null(filled[place])
             codes = pc.index_in(texts, pa.array(known, pa.string())).fill_null(-1).to_numpy()
@@ -208,15 +199,16 @@ def typical_row(preprocessor: ColumnTransformer) -> pd.DataFrame:
 
 
 def unknown_categories(
-    preprocessor: ColumnTransformer, frame: pd.DataFrame
+    preprocessor: ColumnTransformer, table: pa.Table
 ) -> Counter[tuple[str, str]]:
-    """Count the values of `frame` that the training rows did not have, by (column, value)."""
+    """Count the values of `table` that the training rows did not have, by (column, value)."""
     unknown: Counter[tuple[str, str]] = Counter()
     for kind, transformer, columns in preprocessor.transformers_:
         if kind == CATEGORICAL:
             for name, known in zip(columns, _last_step(transformer).categories_, strict=True):
-                values = frame[name].dropna()
-                unknown.update((name, value) for value in values[~values.isin(known)])
+                texts = table[name].drop_null()
+                others = texts.filter(pc.invert(pc.is_in(texts, pa.array(known, pa.string()))))
+                unknown += {(name, text): count for text, count in _frequencies(others).items()}
     return unknown
 
 

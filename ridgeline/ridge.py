@@ -18,7 +18,7 @@ T. Chan, G. Golub, R. LeVeque (1983). Algorithms for Computing the Sample Varian
 The American Statistician 37(3), 242-247 (how centred sums of two parts are put together).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
@@ -31,7 +31,7 @@ from ridgeline.engine import Map
 from ridgeline.errors import DataError
 
 Array = npt.NDArray[np.float64]
-CHUNK_ROWS = 4096  # what the second pass works on fits a core's cache
+CHUNK_ROWS = 4096  # what is worked on at a time fits a core's cache
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,12 @@ def moments(part: tuple[Array, Array]) -> Moments:
     X, y = part
     if not len(y):
         return NO_ROWS
-    joined = np.vstack([X.T, y])
-    mean = joined.mean(axis=1)
-    joined -= mean[:, None]
-    return Moments(len(y), mean, joined @ joined.T)
+    mean = np.append(X.mean(axis=0), y.mean())
+    cross = np.zeros((len(mean), len(mean)))
+    for rows in _chunks(y):
+        apart = np.vstack([X[rows].T, y[rows]]) - mean[:, None]
+        cross += apart @ apart.T
+    return Moments(len(y), mean, cross)
 
 
 def combine(a: Moments, b: Moments) -> Moments:
@@ -152,14 +154,17 @@ def _decompose(total: Moments) -> tuple[Array, Array, Array]:
     return s, V, V.T @ total.cross[:-1, -1]
 
 
+def _chunks(rows: Array) -> Iterator[slice]:
+    return (slice(start, start + CHUNK_ROWS) for start in range(0, len(rows), CHUNK_ROWS))
+
+
 def _squared_errors(
     total: Moments, V: Array, shrink: Array, weights: Array, part: tuple[Array, Array]
 ) -> Array:
     """Sum the squared leave-one-out errors of a part's rows, for each penalty: shape (a,)."""
     X, y = part
     squares = np.zeros(len(shrink))
-    for start in range(0, len(y), CHUNK_ROWS):
-        rows = slice(start, start + CHUNK_ROWS)
+    for rows in _chunks(y):
         Z = V.T @ (X[rows].T - total.mean[:-1, None])  # (r, m)
         residuals = (y[rows] - total.mean[-1]) - weights.T @ Z  # (a, m)
         Z *= Z

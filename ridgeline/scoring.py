@@ -31,11 +31,15 @@ def sums(actual: Array, predicted: Array, baseline: float) -> Array:
         Σ|e|, Σd², Σ|d|, Σd with e the model's and d the baseline's errors.
     """
     error, distance = actual - predicted, actual - baseline
-    terms = np.column_stack(
-        [np.ones(len(actual)), error**2, abs(error), distance**2, abs(distance), distance]
-    )
-    groups = np.arange(len(actual)) % GROUPS
-    return np.column_stack([np.bincount(groups, column, GROUPS) for column in terms.T])
+    rows = -(-len(actual) // GROUPS)  # of whole groups, the last filled up with zeros
+    terms = np.zeros((6, rows * GROUPS))
+    for row, term in zip(
+        terms[:, : len(actual)],
+        (1.0, error**2, abs(error), distance**2, abs(distance), distance),
+        strict=True,
+    ):
+        row[:] = term
+    return np.ascontiguousarray(terms.reshape(6, rows, GROUPS).sum(axis=1).T)
 
 
 def add(a: Array, b: Array) -> Array:
@@ -94,8 +98,10 @@ def intervals(
     """
     groups = sums[sums[:, 0] > 0]
     n = len(groups)
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    resampled = _metrics(np.einsum("rg,gt->rt", draws.astype(float), groups))
+    drawn = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
+    drawn += n * np.arange(RESAMPLES)[:, None]  # each resample counts in places of its own
+    times = np.bincount(drawn.ravel(), minlength=RESAMPLES * n).reshape(RESAMPLES, n)
+    resampled = _metrics(np.einsum("rg,gt->rt", times.astype(float), groups))
     tail = (1 - level) / 2
     bounds: dict[str, tuple[float | None, float | None]] = {}
     for name, values in zip(NAMES, resampled.T, strict=True):

@@ -29,7 +29,7 @@ def main(settings: Settings) -> None:
             data.numeric,
             data.categorical,
             impute=settings.prepare.missing == "impute",
-            map=engine.over(dataset.Part.frame, done),
+            map=engine.over(dataset.Part.table, done),
         )
         clash = {data.key, data.target} & {*preprocessor.get_feature_names_out()}
         if clash:
@@ -57,7 +57,7 @@ def transform(
     names = preprocessor.get_feature_names_out()
     with dataset.writing_part(folder, part.number) as write:
         for table in part.tables():
-            rows = features.matrix(preprocessor, table.to_pandas(use_threads=False))
+            rows = features.matrix(preprocessor, table)
             columns = [*table.select(kept).columns, *map(pa.array, rows)]
             write(pa.table(columns, names=[*kept, *names]))
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from mlflow import MlflowClient
 from sklearn.pipeline import Pipeline
 
@@ -48,7 +49,7 @@ class Predicted(NamedTuple):
 
     rows: int
     sums: scoring.Array
-    plotted: pd.DataFrame
+    plotted: pa.Table
     unknown: Counter[tuple[str, str]]
     incomplete: int
     breaches: list[contract.Breaches]
@@ -97,7 +98,7 @@ def main(settings: Settings) -> None:
             "values from the training rows, set prepare.missing to impute in params.yaml"
         )
     write_json(Path("metrics/test.json"), _metrics(total.rows, total.sums))
-    _plot(total.plotted, data)
+    _plot(total.plotted.to_pandas(), data)
 
 
 def predict(
@@ -118,11 +119,11 @@ def predict(
             if checked.table is None:
                 found = NONE._replace(rows=checked.rows, breaches=[checked.breaches])
             else:
-                rows, found = _predicted(model, checked.table.to_pandas(), wanted.key, target)
-                write(dataset.as_table(rows))
+                rows, found = _predicted(model, checked.table, wanted.key, target)
+                write(rows)
                 if target is not None:
-                    known = rows.dropna(subset=["actual", "prediction"])
-                    actual, predicted = known["actual"].to_numpy(), known["prediction"].to_numpy()
+                    both = dataset.numbers(rows, ("actual", "prediction"))
+                    actual, predicted = both[:, ~np.isnan(both).any(axis=0)]
                     found = found._replace(sums=scoring.sums(actual, predicted, baseline))
             total = _added(total, found)
     keys.spill(hashes, part.number, np.concatenate(spilled))
@@ -130,24 +131,30 @@ def predict(
 
 
 def _predicted(
-    model: Pipeline, frame: pd.DataFrame, key: str, target: str | None
-) -> tuple[pd.DataFrame, Predicted]:
+    model: Pipeline, table: pa.Table, key: str, target: str | None
+) -> tuple[pa.Table, Predicted]:
     """Predict some rows."""
     preprocessor = model["preprocessor"]
-    unknown = features.unknown_categories(preprocessor, frame)
-    usable = frame[list(preprocessor.feature_names_in_)]
+    unknown = features.unknown_categories(preprocessor, table)
+    predicted = np.full(len(table), np.nan)
+    usable = np.ones(len(table), bool)
     if not features.imputes(preprocessor):
-        usable = usable.dropna()
-    predicted = model[-1].predict(features.matrix(preprocessor, usable).T) if len(usable) else []
-    rows = pd.DataFrame({key: frame[key], "prediction": pd.Series(predicted, usable.index, float)})
+        for name in preprocessor.feature_names_in_:
+            usable &= table[name].is_valid().to_numpy()
+    if usable.any():
+        X = features.matrix(preprocessor, table if usable.all() else table.filter(usable)).T
+        predicted[usable] = model[-1].predict(X)
+    rows = {key: table[key], "prediction": pa.array(predicted, from_pandas=True)}
     if target is not None:
-        rows["actual"] = frame[target]
-        rows["residual"] = rows["actual"] - rows["prediction"]
-    incomplete = len(frame) - len(usable)
-    return rows, Predicted(len(rows), scoring.NONE, rows[:PLOTTED_ROWS], unknown, incomplete, [])
+        rows["actual"] = table[target]
+        rows["residual"] = pc.subtract(rows["actual"], rows["prediction"])
+    written = pa.table(rows)
+    incomplete = len(table) - int(usable.sum())
+    first = written[:PLOTTED_ROWS]
+    return written, Predicted(len(table), scoring.NONE, first, unknown, incomplete, [])
 
 
-NONE = Predicted(0, scoring.NONE, pd.DataFrame(), Counter(), 0, [])
+NONE = Predicted(0, scoring.NONE, pa.table({}), Counter(), 0, [])
 WRITERS = {
     ".csv": (dataset.writing_csv, dataset.writing_csv_part),
     "": (dataset.writing, dataset.writing_part),
@@ -159,7 +166,9 @@ def _added(a: Predicted, b: Predicted) -> Predicted:
     return Predicted(
         a.rows + b.rows,
         scoring.add(a.sums, b.sums),
-        pd.concat([a.plotted, b.plotted[: PLOTTED_ROWS - len(a.plotted)]]),
+        pa.concat_tables(
+            [a.plotted, b.plotted[: PLOTTED_ROWS - len(a.plotted)]], promote_options="default"
+        ),
         a.unknown + b.unknown,
         a.incomplete + b.incomplete,
         [*a.breaches, *b.breaches],

@@ -89,12 +89,12 @@ def test_tables_of_any_part_size_give_scikit_learns_fit(part_rows: int, tmp_path
     raw = dataset.open_table(tmp_path / "raw", (*numeric, *categorical, "taill"))
     parts = [*raw.parts()]
     preprocessor = features.fit(
-        parts, numeric, categorical, impute=False, map=engine.over(dataset.Part.frame)
+        parts, numeric, categorical, impute=False, map=engine.over(dataset.Part.table)
     )
 
     def arrays(part: dataset.Part):
-        rows = part.frame()
-        return features.transform(preprocessor, rows).to_numpy(), rows["taill"].to_numpy()
+        rows = part.table()
+        return features.matrix(preprocessor, rows).T, rows["taill"].to_numpy()
 
     fit = ridge.fit(parts, ALPHAS, engine.over(arrays))
 

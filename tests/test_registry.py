@@ -21,7 +21,17 @@ from mlflow.entities.model_registry import ModelVersion
 from processes import Ended, begin, context, end
 from sklearn.pipeline import Pipeline
 
-from ridgeline import candidate, config, content, features, files, registry, ridge, tracking
+from ridgeline import (
+    candidate,
+    config,
+    content,
+    dataset,
+    features,
+    files,
+    registry,
+    ridge,
+    tracking,
+)
 from ridgeline.errors import ModelError, TrackingError
 from ridgeline.gate import Decision
 from ridgeline.pipeline import Record
@@ -340,9 +350,9 @@ def train(folder: Path, number: int) -> dict[str, Record]:
     """Leave in `folder` what is there when a model is to be registered: the last is the best."""
     data = config.load(ROOT / "params.yaml").data
     rows = pd.DataFrame({name: np.arange(8.0) for name in data.numeric})
-    rows = rows.assign(**dict.fromkeys(data.categorical, "a"))
+    rows = dataset.as_table(rows.assign(**dict.fromkeys(data.categorical, "a")))
     preprocessor = features.fit([rows], data.numeric, data.categorical, impute=False)
-    X = features.transform(preprocessor, rows).to_numpy()
+    X = features.matrix(preprocessor, rows).T
     fit = ridge.fit([(X, np.arange(8.0))], (1.0 + number,))
     model, metrics = folder / candidate.MODEL, folder / candidate.METRICS
     files.write_model(model, Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)]))
