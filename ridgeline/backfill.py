@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import mlflow
 
@@ -20,17 +22,29 @@ from ridgeline.errors import RevisionError, SettingsError, told
 from ridgeline.pipeline import Record
 from ridgeline.revisions import Revision
 
+Key = tuple[str, str]  # an experiment and a record's digest, or a model's name and its md5
+
 
 @dataclass(frozen=True)
 class Task:
     """A stage's run or a version to write, and the files it is written from with their md5s.
 
-    `write` takes the folder in which they are, and returns what it wrote in words.
+    `key` is the same for all states in which it is the same; `write` takes the folder in which
+    the files are, and returns what it wrote in words.
     """
 
+    key: Key
     name: str
     files: Mapping[Path, str]
     write: Callable[[Path], str]
+
+
+class Problem(NamedTuple):
+    """What could not be written: the first state that has it, its name there, and why."""
+
+    state: str
+    name: str
+    reason: str
 
 
 def main() -> None:
@@ -78,32 +92,38 @@ def backfill(history: list[Revision], *, pull: bool) -> int:
     client = tracking.connect()
     tracking.close_killed(client, default)
     logged = cache(partial(tracking.digests, client))
-    registered: set[str] = set()
-    found = failed = 0
+    written: set[Key] = set()
+    problems: dict[Key, Problem] = {}
+    records: dict[str, Record] = {}
     for revision, records in _states(history):
         tasks = []
         for record in records.values():
             experiment = record.params.get("mlflow.experiment", default)
             if record.digest not in logged(experiment):
                 tasks.append(_run(client, experiment, revision, record))
-                logged(experiment).add(record.digest)  # whatever becomes of it, once is enough
-        if {"prepare", "train", "register"} <= {*records}:
-            model = records["train"].outs[candidate.MODEL]
-            if model not in registered and _lacks_version(client, records):
-                tasks.append(_version(client, revision, records))
-            registered.add(model)
+        if _registers(records) and _lacks_version(client, records):
+            tasks.append(_version(client, revision, records))
+        tasks = [task for task in tasks if task.key not in written]
         if not tasks:
             continue
-        found += 1
-        state = revision or "workspace"
-        done, problems = _do(revision, tasks, pull=pull)
+        state = str(revision or "workspace")
+        done, impossible, reason = _do(revision, tasks, pull=pull)
         if done:
-            print(f"{state}: {', '.join(done)}")
-        for problem in problems:
-            failed += 1
-            print(f"error: {state}: {problem}", file=sys.stderr)
-    if not found:
+            print(f"{state}: {', '.join(done.values())}")
+        for task in impossible:
+            problems.setdefault(task.key, Problem(state, task.name, reason))
+        for key in done:  # what one state lacks the files of, another may have
+            problems.pop(key, None)
+        written |= {*done}
+    if _registers(records):
+        _see_to_aliases(client, records)
+    if not written and not problems:
         print("MLflow has all of it; nothing was written")
+    failed = 0
+    for (state, reason), those in groupby(problems.values(), lambda p: (p.state, p.reason)):
+        names = ", ".join(problem.name for problem in those)
+        print(f"error: {state}: no {names}: {reason}", file=sys.stderr)
+        failed += 1
     return failed
 
 
@@ -118,24 +138,25 @@ def _states(history: list[Revision]) -> Iterator[tuple[Revision | None, dict[str
 
 def _do(
     revision: Revision | None, tasks: Sequence[Task], *, pull: bool
-) -> tuple[list[str], list[str]]:
-    """Do a state's tasks; return what was written, and why the rest can't be."""
-    done, impossible = [], []
+) -> tuple[dict[Key, str], list[Task], str]:
+    """Do a state's tasks; return what was written, and the others with why they can't be done."""
+    done: dict[Key, str] = {}
+    lacking: list[Path] = []
+    reason = ""
     try:
         with _laid_out(revision) as folder:
             reason = _bring(folder, tasks, pull=pull)
             for task in tasks:
-                lacking = pipeline.missing(task.files, folder)
-                if lacking:
-                    impossible.append((task.name, lacking[0]))
+                absent = pipeline.missing(task.files, folder)
+                if absent:
+                    lacking += absent
                 else:
-                    done.append(task.write(folder))
+                    done[task.key] = task.write(folder)
+            if lacking:
+                reason = f"{lacking[0]} {reason}"
     except (RevisionError, SettingsError) as error:
-        return done, [str(error)]
-    if not impossible:
-        return done, []
-    names = ", ".join(name for name, _ in impossible)
-    return done, [f"no {names}: {impossible[0][1]} {reason}"]
+        reason = str(error)
+    return done, [task for task in tasks if task.key not in done], reason
 
 
 def _run(
@@ -147,7 +168,8 @@ def _run(
         tracking.log_missing(client, experiment, record, _origin(revision), folder)
         return record.name
 
-    return Task(record.name, tracking.logged_files(record), write)
+    key = (experiment, record.digest)
+    return Task(key, record.name, tracking.logged_files(record), write)
 
 
 def _version(
@@ -162,14 +184,41 @@ def _version(
             registry.challenge(client, version)
         return registry.summary(registry.reread(client, version))
 
-    return Task("version", candidate.files(records), write)
+    return Task(_model(records), "version", candidate.files(records), write)
 
 
 def _lacks_version(client: mlflow.MlflowClient, records: Mapping[str, Record]) -> bool:
     """Tell whether a state's model was registered, but isn't now, or was not held to the gate."""
-    name = records["register"].params["register.model"]
-    version = registry.find(client, name, records["train"].outs[candidate.MODEL])
+    version = registry.find(client, *_model(records))
     return version is None or registry.DECISION not in version.tags
+
+
+def _see_to_aliases(client: mlflow.MlflowClient, records: Mapping[str, Record]) -> None:
+    """Give the workspace's version the alias that register would, and crown the best version.
+
+    Another state's task may have made that version, and who made the best one may have been
+    killed before it could set the alias.
+    """
+    name, md5 = _model(records)
+    version = registry.find(client, name, md5)
+    if version is None:
+        return
+    if registry.with_alias(client, name, registry.CHALLENGER) is None:
+        registry.challenge(client, version)
+    registry.crown(client, name, records["prepare"].outs[candidate.VALIDATION])
+
+
+def _registers(records: Mapping[str, Record]) -> bool:
+    """Tell whether a state has a model, validation rows and a stage that registers it."""
+    outs = [records[stage].outs for stage in ("prepare", "train") if stage in records]
+    made = {path for paths in outs for path in paths}
+    return "register" in records and {candidate.MODEL, candidate.VALIDATION} <= made
+
+
+def _model(records: Mapping[str, Record]) -> Key:
+    """Return the registered model's name, and the md5 of a state's version of it."""
+    name = records["register"].params["register.model"]
+    return str(name), records["train"].outs[candidate.MODEL]
 
 
 def _origin(revision: Revision | None) -> dict[str, str]:

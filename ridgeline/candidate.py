@@ -11,7 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from ridgeline import dataset, engine, gate, pipeline, registry, scoring, tracking
 from ridgeline.config import Gate, Settings
-from ridgeline.errors import ModelError, TrackingError
+from ridgeline.errors import ModelError, RidgelineError, TrackingError
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -67,25 +67,29 @@ def submit(
 
     metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     rows = records["prepare"].outs[VALIDATION]
-    scores = {registry.RMSE: repr(metrics["validation"]["rmse"]), registry.ROWS: rows}
-    champion = registry.with_alias(client, name, registry.CHAMPION)
-    if champion is not None and registry.number(champion) == registry.number(version):
-        return champion
     if version.tags.get(registry.DECISION) == registry.WITHDRAWN:
         return version
-    champion_rmse = None
-    try:
-        if champion is not None:
-            champion_rmse = _champion_rmse(champion, metrics, rows, settings, folder)
-            scores[registry.RIVAL] = str(registry.number(champion))
-            scores[registry.RIVAL_RMSE] = repr(champion_rmse)
-        decision = _held_to_gate(metrics, champion_rmse, settings.register.gate)
-    except ModelError as error:
-        by_hand = f"to replace it, run 'make promote VERSION={registry.number(version)}'"
-        decision = gate.Decision(False, f"{error}; {by_hand}")
-    registry.record(client, version, decision, scores)
-    if decision.promote:
-        registry.crown(client, name, rows)
+    settled = False
+    while not settled:
+        champion = registry.with_alias(client, name, registry.CHAMPION)
+        if champion is not None and registry.number(champion) == registry.number(version):
+            # whoever set it may have been killed before it looked again
+            registry.crown(client, name, champion.tags.get(registry.ROWS, rows))
+            break
+        scores = {registry.RMSE: repr(metrics["validation"]["rmse"]), registry.ROWS: rows}
+        champion_rmse = None
+        try:
+            if champion is not None:
+                champion_rmse = _champion_rmse(client, champion, metrics, rows, settings, folder)
+                scores[registry.RIVAL] = str(registry.number(champion))
+                scores[registry.RIVAL_RMSE] = repr(champion_rmse)
+            decision = _held_to_gate(metrics, champion_rmse, settings.register.gate)
+        except ModelError as error:
+            by_hand = f"to replace it, run 'make promote VERSION={registry.number(version)}'"
+            decision = gate.Decision(False, f"{error}; {by_hand}")
+        registry.record(client, version, decision, scores)
+        # another champion, of other rows, may have come meanwhile: then it is to be met
+        settled = not decision.promote or registry.crown(client, name, rows, champion)
     return registry.reread(client, version)
 
 
@@ -128,6 +132,7 @@ def _held_to_gate(
 
 
 def _champion_rmse(
+    client: mlflow.MlflowClient,
     champion: ModelVersion,
     metrics: pipeline.Values,
     rows: str,
@@ -137,10 +142,10 @@ def _champion_rmse(
     """Score the champion; the score that stands on it counts, where it is of the same rows."""
     keeps = f"version {registry.number(champion)} stays champion, for it"
     try:
-        model = registry.load_model(champion)
+        model = registry.load_model(client, champion)
     except ModelError:
         raise ModelError(f"{keeps} can't be loaded") from None
-    gone = sorted({*model.feature_names_in_} - {*settings.data.features})
+    gone = sorted({*getattr(model, "feature_names_in_", ())} - {*settings.data.features})
     if gone:
         raise ModelError(f"{keeps} needs column {gone[0]}")
     recorded = registry.recorded_rmse(champion, rows)
@@ -148,7 +153,9 @@ def _champion_rmse(
         return recorded
     try:
         return _rmse(model, settings, metrics["baseline"]["prediction"], folder / VALIDATION)
-    except ValueError:  # scikit-learn's, of missing values that only a newer model fills
+    except (RidgelineError, OSError):  # of the rows, or of where the work runs
+        raise
+    except Exception:  # noqa: BLE001 - a model of any kind, on columns that may have changed theirs
         raise ModelError(f"{keeps} can't predict these rows") from None
 
 

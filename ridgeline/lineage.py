@@ -7,13 +7,16 @@ commit or DVC experiment that holds it by the content of its dvc.lock.
 import argparse
 import re
 import shlex
+import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from ridgeline import config, pipeline, registry, revisions, tracking
 from ridgeline.errors import RevisionError, TrackingError, told
@@ -66,7 +69,7 @@ def main() -> None:
         if found is None:
             raise RevisionError(_not_in_git(origin))
         revision, exactly = found
-        like = "holds it" if exactly else "holds the same, made by other code or with other params"
+        like = "holds it" if exactly else "holds the same, of other data, code or params"
         print(f"\n{revision} {like}.")
         if arguments.restore is None:
             print(*_commands(arguments.of, origin, revision), sep="\n")
@@ -115,10 +118,20 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
             raise TrackingError(f"{model} has no version with the alias {match[3]}; name another")
         name, tags = f"{model} version {registry.number(version)}", version.tags
         aliases = tuple(version.aliases)
-        experiment = tracking.experiment_id(client, settings.mlflow.experiment)
+        experiment = _experiment_of(client, version.run_id, settings.mlflow.experiment)
     if "dvc.stage" not in tags:
         raise TrackingError(f"{name} comes from no stage: it has no tag dvc.stage; name another")
     return Origin(name, aliases, tags, run, experiment)
+
+
+def _experiment_of(client: mlflow.MlflowClient, run_id: str | None, name: str) -> str:
+    """Return the id of the experiment that a version's run is in; else of the one with a name."""
+    with tracking.speaking_of_mlflow():
+        if run_id:
+            with suppress(MlflowException):  # that run was deleted
+                return str(client.get_run(run_id).info.experiment_id)
+        found = client.get_experiment_by_name(name)
+        return str(found.experiment_id) if found else ""
 
 
 def trace(client: mlflow.MlflowClient, origin: Origin) -> dict[str, Run]:
@@ -134,7 +147,8 @@ def trace(client: mlflow.MlflowClient, origin: Origin) -> dict[str, Run]:
     Returns
     -------
     dict of str to Run
-        For each stage its newest run that made just this, the pipeline's first stage first.
+        For each stage its newest run that made just this, the pipeline's first stage first;
+        of several one that took what the tags say, if there is such a run.
 
     Raises
     ------
@@ -144,10 +158,16 @@ def trace(client: mlflow.MlflowClient, origin: Origin) -> dict[str, Run]:
     runs: dict[str, Run] = {}
 
     def newest(tag: str, value: str) -> Run | None:
+        if not origin.experiment:
+            return None
         with tracking.speaking_of_mlflow():
             wanted = f"tags.`{tag}` = '{value}' AND attributes.status = 'FINISHED'"
-            found = client.search_runs([origin.experiment], wanted, max_results=1)
-        return found[0] if found else None
+            found = client.search_runs([origin.experiment], wanted, max_results=1000)
+        return next(filter(agrees, found), found[0] if found else None)
+
+    def agrees(run: Run) -> bool:
+        deps = ((tag, md5) for tag, md5 in run.data.tags.items() if tag.startswith(DEPS))
+        return all(origin.tags.get(tag, md5) == md5 for tag, md5 in deps)
 
     def visit(run: Run | None, tags: Mapping[str, str]) -> None:
         for place, md5 in _md5s(tags, DEPS).items():
@@ -186,23 +206,27 @@ def restore(origin: Origin, revision: Revision, folder: Path) -> int:
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise RevisionError(f"{folder} is there already; name a folder that is not")
-    revisions.lay_out(revision, folder)
-    reason = revisions.bring(folder, [origin.stage], pull=False, upstream=True)
-    if reason:
-        reason = revisions.bring(folder, [origin.stage], pull=True, upstream=True)
-    records = pipeline.locked((folder / "dvc.lock").read_text(encoding="utf-8"))
-    files: dict[Path, str] = {}
-    for record in pipeline.upstream(records, origin.stage):
-        files |= {**record.deps, **record.outs}
-    wrong = pipeline.missing(files, folder)
-    if wrong:
-        absent = f"can't be had: {reason}" if reason else "is not there"
-        raise RevisionError(
-            "\n".join(
-                f"{folder / path} {'is not what it was' if (folder / path).exists() else absent}"
-                for path in wrong
+    try:
+        revisions.lay_out(revision, folder)
+        reason = revisions.bring(folder, [origin.stage], pull=False, upstream=True)
+        if reason:
+            reason = revisions.bring(folder, [origin.stage], pull=True, upstream=True)
+        records = pipeline.locked((folder / "dvc.lock").read_text(encoding="utf-8"))
+        files: dict[Path, str] = {}
+        for record in pipeline.upstream(records, origin.stage):
+            files |= {**record.deps, **record.outs}
+        wrong = pipeline.missing(files, folder)
+        if wrong:
+            absent = f"can't be had: {reason}" if reason else "is not there"
+            raise RevisionError(
+                "\n".join(
+                    f"{path} {'is not what it was' if (folder / path).exists() else absent}"
+                    for path in wrong
+                )
             )
-        )
+    except RevisionError:
+        shutil.rmtree(folder, ignore_errors=True)  # half of it is of no use
+        raise
     return len(files)
 
 
@@ -220,9 +244,9 @@ def _described(origin: Origin, runs: Mapping[str, Run]) -> Iterator[str]:
         yield from _rows("baseline", [tags.get("dvc.baseline", "")])
     yield from _rows("runs", [f"{run.info.run_id}  {stage}" for stage, run in runs.items()])
     made = {place for run in runs.values() for place in _md5s(run.data.tags, OUTS)}
-    taken = _md5s(tags, DEPS) | {
+    taken = {
         place: md5 for run in runs.values() for place, md5 in _md5s(run.data.tags, DEPS).items()
-    }
+    } | _md5s(tags, DEPS)
     data = {place: md5 for place, md5 in taken.items() if tracking.is_table(Path(place), md5)}
     yield from _rows("data", _named({p: data[p] for p in sorted(data, key=lambda p: p in made)}))
     params = {key: value for run in runs.values() for key, value in run.data.params.items()}
@@ -233,9 +257,9 @@ def _commands(of: str, origin: Origin, revision: Revision) -> Iterator[str]:
     """Yield the lines that say how to bring a state back."""
     url, ref = revisions.published(revision)
     yield "To have it back, in a folder of its own:\n"
-    yield f"  python -m ridgeline.lineage {shlex.quote(of)} --restore restored"
+    yield f"  python -m ridgeline.lineage {shlex.quote(of)} --restore ../restored"
     yield "\nor, by hand:\n"
-    yield f"  git clone {shlex.quote(url)} restored && cd restored"
+    yield f"  git clone {shlex.quote(url)} ../restored && cd ../restored"
     if ref:
         yield f"  git fetch origin {ref}"
     yield f"  git checkout {revision.commit}"

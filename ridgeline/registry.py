@@ -6,6 +6,9 @@ claim, and puts right what it finds wrong. Whoever writes last has seen every cl
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import mlflow
@@ -15,7 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from ridgeline.errors import ModelError, TrackingError
 from ridgeline.gate import Decision
-from ridgeline.tracking import MD5, speaking_of_mlflow
+from ridgeline.tracking import MD5, TRUSTED_TYPES, speaking_of_mlflow
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -107,7 +110,7 @@ def reread(client: mlflow.MlflowClient, version: ModelVersion) -> ModelVersion:
 
 def summary(version: ModelVersion) -> str:
     """Say what a version is called, and what was decided on it."""
-    aliases, reason = ", ".join(version.aliases), version.tags[REASON]
+    aliases, reason = ", ".join(version.aliases), version.tags.get(REASON, "the gate was not asked")
     return f"{version.name} version {number(version)}{f' ({aliases})' if aliases else ''}: {reason}"
 
 
@@ -131,24 +134,45 @@ def recorded_rmse(version: ModelVersion, rows: str) -> float | None:
     return float(tags[RMSE]) if tags.get(ROWS) == rows and RMSE in tags else None
 
 
-def crown(client: mlflow.MlflowClient, name: str, rows: str) -> None:
+def crown(
+    client: mlflow.MlflowClient, name: str, rows: str, rival: ModelVersion | None = None
+) -> bool:
     """Put the alias champion on the best version, whatever others do meanwhile.
 
     Of the versions that passed the gate on the validation rows with md5 `rows` it is the one
     with the lowest RMSE; of equally good ones the newest. The champion so far gets the alias
     previous. Returns once what it reads is what it would write.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        As by `tracking.connect`.
+    name : str
+        The registered model.
+    rows : str
+        The md5 of the validation rows.
+    rival : ModelVersion, optional
+        The champion that the versions were held against, if it claims its score on other rows.
+
+    Returns
+    -------
+    bool
+        False, and nothing is done, where another champion of other rows reigns meanwhile:
+        scores on different rows can't be compared, so it must be met first.
     """
+    moved = False
     while True:
-        with speaking_of_mlflow():
-            claims = client.search_model_versions(
-                f"name = '{name}' AND tag.`{DECISION}` = '{CHAMPION}' AND tag.`{ROWS}` = '{rows}'",
-                max_results=10_000,
-            )
+        reigns = with_alias(client, name, CHAMPION)
+        met = rival is not None and reigns is not None and number(rival) == number(reigns)
+        if reigns is not None and not met and reigns.tags.get(ROWS) != rows:
+            return moved  # one that came after ours was crowned has met it
+        claims = _claims(client, name, f" AND tag.`{ROWS}` = '{rows}'")
         # MLflow reads the tags after the search: of a version that matches no longer, none
         stand = [version for version in claims if RMSE in version.tags]
         best = min(stand, key=lambda v: (float(v.tags[RMSE]), -number(v)), default=None)
         if best is None or not _move(client, name, number(best)):
-            return
+            return True
+        moved = True
 
 
 def promote(client: mlflow.MlflowClient, name: str, version: int | str) -> ModelVersion:
@@ -171,50 +195,74 @@ def promote(client: mlflow.MlflowClient, name: str, version: int | str) -> Model
         When there is no such version, or it is the champion already.
     """
     aliases = _aliases(client, name)
-    chosen, old = int(aliases.get(str(version), 0) or _whole(version)), aliases.get(CHAMPION)
-    with speaking_of_mlflow():
-        known = {number(v): v for v in client.search_model_versions(f"name = '{name}'")}
-    if chosen not in known:
-        what = f"version {chosen}" if chosen else f"version with the alias {version!r}"
-        raise ModelError(f"{name} has no {what}; its versions: {_listed(known)}")
-    if old and int(old) == chosen:
-        raise ModelError(f"{name} version {chosen} is the champion already; name another version")
-    by_hand = f"version {chosen} was promoted by hand"
-    record(client, known[chosen], Decision(True, by_hand), {})
-    for other in known.values():  # none of them shall overrule it
-        if other.tags.get(DECISION) == CHAMPION and number(other) != chosen:
+    old = aliases.get(CHAMPION)
+    chosen = _chosen(client, name, aliases.get(str(version), str(version)))
+    if old and int(old) == number(chosen):
+        raise ModelError(f"{name} version {old} is the champion already; name another version")
+    by_hand = f"version {number(chosen)} was promoted by hand"
+    record(client, chosen, Decision(True, by_hand), {})
+    for other in _claims(client, name):  # none of them shall overrule it
+        if number(other) != number(chosen):
             role = WITHDRAWN if str(number(other)) == old else CHALLENGER
             _describe(client, other, role, by_hand, {})
-    _move(client, name, chosen)
-    return reread(client, known[chosen])
+    _move(client, name, number(chosen))
+    return reread(client, chosen)
 
 
-def load_model(version: ModelVersion) -> "Pipeline":
+def load_model(client: mlflow.MlflowClient, version: ModelVersion) -> "Pipeline":
     """Load a version as the scikit-learn pipeline it is, without running code from the file.
+
+    MLflow would also unpickle one, and trust whatever types a skops file's own MLmodel lists.
 
     Raises
     ------
     ModelError
-        When its files are not there.
+        When its files are not there, not whole, or not in the skops format.
     TrackingError
         When MLflow can't be reached.
     """
-    import mlflow.sklearn  # here, for scikit-learn takes a second, and few callers load anything
+    import skops.io  # here, for it takes a second with scikit-learn, and few callers load anything
+    from mlflow.artifacts import download_artifacts
 
     uri = f"models:/{version.name}/{number(version)}"
     try:
-        return mlflow.sklearn.load_model(uri)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            with speaking_of_mlflow():
-                raise
-        reason = str(error)
-    except OSError as error:
-        reason = str(error)
+        with TemporaryDirectory() as folder:
+            files = Path(download_artifacts(uri, dst_path=folder))
+            flavor = mlflow.models.Model.load(files / "MLmodel").flavors["sklearn"]
+            if flavor.get("serialization_format") != "skops":
+                raise ModelError(f"{uri} is not in the skops format: loading it could run code")
+            model: Pipeline = skops.io.load(files / flavor["pickled_model"], trusted=TRUSTED_TYPES)
+            return model
+    except ModelError:
+        raise
+    except Exception as error:  # noqa: BLE001 - torn files raise whatever their readers do
+        reread(client, version)  # where it is MLflow that is away, this says so
+        reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
     raise ModelError(
         f"{uri} can't be loaded ({reason}); restore MLflow's artifacts, or delete the version and "
         "register the model again with 'dvc repro -f -s register'"
     )
+
+
+def _claims(client: mlflow.MlflowClient, name: str, further: str = "") -> list[ModelVersion]:
+    """Find the versions that passed the gate, or were promoted by hand."""
+    with speaking_of_mlflow():
+        return list(
+            client.search_model_versions(
+                f"name = '{name}' AND tag.`{DECISION}` = '{CHAMPION}'{further}", max_results=10_000
+            )
+        )
+
+
+def _chosen(client: mlflow.MlflowClient, name: str, version: str) -> ModelVersion:
+    """Return the version with a number, given as text."""
+    with speaking_of_mlflow():
+        with suppress(MlflowException):
+            if version.isdecimal():
+                return client.get_model_version(name, version)
+        known = sorted(map(number, client.search_model_versions(f"name = '{name}'")))
+    what = f"version {version}" if version.isdecimal() else f"version with the alias {version!r}"
+    raise ModelError(f"{name} has no {what}; its versions: {', '.join(map(str, known))}")
 
 
 def _describe(
@@ -279,11 +327,3 @@ def _set(setter: Callable[..., None], *arguments: str) -> None:
         if error.error_code != "BAD_REQUEST":
             raise
         setter(*arguments)
-
-
-def _whole(text: int | str) -> int:
-    return int(text) if str(text).isdecimal() else 0
-
-
-def _listed(versions: dict[int, ModelVersion]) -> str:
-    return ", ".join(map(str, sorted(versions)))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from dvc.config import Config
+from configobj import ConfigObj
+from dvc.config import Config, ConfigError, merge
 
 from ridgeline import pipeline, source
 from ridgeline.errors import RevisionError
@@ -95,20 +96,28 @@ def holding(tags: Mapping[str, str]) -> tuple[Revision, bool] | None:
     -------
     tuple of Revision and bool, or None
         The commit or experiment that holds them, wherever in git, and whether with the very
-        same deps and params: the first that has these, else the first with the outputs.
+        same data, code and params: the first that has these, else the first with the outputs.
         Runs of a changed tree are mostly committed later, and an experiment has a commit of
-        its own: so the content decides, not the commit that the tags name.
+        its own: so the content decides, and what the tags name is only where to look first.
     """
-    known = [*experiments(), *commits()]
-    fetched = _fetched(tags.get("dvc.experiment", ""), tags.get("dvc.baseline", ""))
+    of_experiment = tags.get("dvc.experiment", ""), tags.get("dvc.baseline", "")
+    tried = experiments()
+    own = [r for r in tried if (r.experiment, r.baseline) == of_experiment]
+    if "git.commit" in tags:
+        own.append(Revision(tags["git.commit"]))
     outs = {tag: md5 for tag, md5 in tags.items() if tag.startswith("dvc.outs.")}
+    deps = {tag: md5 for tag, md5 in tags.items() if tag.startswith("dvc.deps.")}
     like = None
-    for revision, text in locks([*fetched, *known]):
+    for revision, text in locks([*_fetched(*of_experiment), *own, *commits(), *tried]):
         if not all(md5 in text for md5 in outs.values()):
             continue  # before the text is parsed, which takes a hundred times as long
-        record = pipeline.locked(text).get(tags["dvc.stage"])
+        records = pipeline.locked(text)
+        record = records.get(tags["dvc.stage"])
         if record and outs.items() <= record.tags.items():
-            if record.digest == tags.get(pipeline.DIGEST):
+            # a version's tags also name the data that stages before its own were made from
+            before = [r.tags.items() for r in pipeline.upstream(records, record.name)]
+            same = all(any(dep in stage for stage in before) for dep in deps.items())
+            if same and record.digest == tags.get(pipeline.DIGEST):
                 return revision, True
             like = like or revision
     return (like, False) if like else None
@@ -141,7 +150,7 @@ def lay_out(revision: Revision, folder: Path) -> None:
     Raises
     ------
     RevisionError
-        When git can't make the clone.
+        When git can't make the clone, or DVC's settings can't be read.
     """
     root = Path.cwd()
     _git("clone", "--quiet", "--no-checkout", str(root), str(folder))
@@ -149,11 +158,23 @@ def lay_out(revision: Revision, folder: Path) -> None:
     remote = source.remote_url()
     if remote:
         _git("-C", str(folder), "remote", "set-url", "origin", remote)
-    settings = Config(str(root / ".dvc")).read()
-    settings["cache"].setdefault("dir", str(root / ".dvc/cache"))
-    # also the remotes: as they are today, and paths among them as seen from here
-    with Config(str(folder / ".dvc")).edit("local") as local:
-        local |= settings
+    try:
+        here = Config(str(root / ".dvc"), validate=False)
+        settings = here.read("repo")
+        merge(settings, here.read("local"))
+    except ConfigError as error:
+        raise RevisionError(f"DVC's settings can't be read; mend .dvc/config: {error}") from None
+    # the remotes as they are today, and paths among them as seen from here; written by ConfigObj
+    # itself, because DVC's own writing of it knows only ASCII
+    local = ConfigObj(encoding="utf-8", interpolation=False)
+    local["core"] = settings["core"]
+    local["cache"] = {"dir": str(root / ".dvc/cache")} | settings["cache"]
+    for name, remote in settings["remote"].items():
+        local[f'remote "{name}"'] = remote
+    path = folder / ".dvc/config.local"
+    path.touch(mode=0o600)  # it may have a remote's keys
+    with path.open("wb") as file:
+        local.write(file)
 
 
 def bring(folder: Path, targets: Iterable[str], *, pull: bool, upstream: bool = False) -> str:

@@ -77,8 +77,8 @@ def public(text: str) -> str:
 
     Also what comes after a ``?``, where some keep a token.
     """
-    text = re.sub(r"(ssh://[^/:@\s]*):[^/@\s]*@", r"\1@", text)
-    text = re.sub(r"(?<!ssh)://[^/@\s]*@", "://", text)
+    text = re.sub(r"(ssh://[^/:@\s]*):[^/\s]*@", r"\1@", text)
+    text = re.sub(r"(?<!ssh)://[^/\s]*@", "://", text)
     return re.sub(r"(://[^\s?]*)\?[^\s']*", r"\1", text)
 
 

@@ -6,6 +6,7 @@ later, from the files alone.
 
 import json
 import os
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 import mlflow
 import mlflow.db
+from botocore.exceptions import BotoCoreError
 from mlflow.entities import (
     Dataset,
     DatasetInput,
@@ -41,7 +43,9 @@ SQLITE = "sqlite:///"
 PATIENCE = 5  # seconds a server may take to say that it is there
 ARTIFACTS, MODEL = (".json", ".csv", ".png"), ".joblib"
 DAY = 24 * 3600 * 1000  # milliseconds
+STORE_ERRORS = (MlflowException, SQLAlchemyError, BotoCoreError, ImportError, OSError)
 BATCH = 100  # what MLflow takes of params in one call; of metrics it takes more
+TRUSTED_TYPES = ["numpy.dtype"]  # besides skops' own: SimpleImputer holds one; it is only data
 # A model's environment, exactly: else MLflow finds it out by loading the model, for seconds.
 REQUIREMENTS = [
     f"{name}=={version(name)}" for name in ("mlflow", "scikit-learn", "skops", "numpy", "pandas")
@@ -61,7 +65,8 @@ def connect() -> mlflow.MlflowClient:
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     if uri.startswith(SQLITE):
-        uri = f"{SQLITE}{_root() / uri.removeprefix(SQLITE)}"
+        _, asked, options = uri.partition("?")
+        uri = f"{_sqlite(_root() / _database(uri))}{asked}{options}"
     os.environ["MLFLOW_TRACKING_URI"] = uri
     if uri.startswith(("http://", "https://")):
         health = f"{public(uri).rstrip('/')}/health"
@@ -70,16 +75,19 @@ def connect() -> mlflow.MlflowClient:
         except urllib.error.HTTPError:
             pass  # it answers; whether it lets us in, the first call will tell
         except (OSError, ValueError, HTTPException) as error:
-            raise TrackingError(
-                f"MLflow at {public(uri)} does not answer ({error}); start it, or unset "
-                "MLFLOW_TRACKING_URI to use the embedded store"
-            ) from None
+            if not isinstance(
+                getattr(error, "reason", None), ssl.SSLError
+            ):  # MLflow has its own say
+                raise TrackingError(
+                    f"MLflow at {public(uri)} does not answer ({error}); start it, or unset "
+                    "MLFLOW_TRACKING_URI to use the embedded store"
+                ) from None
         # A server that goes away later: MLflow's default is to try again for minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")
     with speaking_of_mlflow():
         if uri.startswith(SQLITE):
-            _make_store(Path(str(make_url(uri).database)))
+            _make_store(_database(uri))
         return mlflow.MlflowClient()
 
 
@@ -88,7 +96,10 @@ def speaking_of_mlflow() -> Iterator[None]:
     """Turn what MLflow and its drivers raise inside the block into a `TrackingError`."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+    except Exception as error:
+        of_boto3 = type(error).__module__ == "boto3.exceptions"  # it is not always installed
+        if not (of_boto3 or isinstance(error, STORE_ERRORS)):
+            raise
         # what the database said, if it was that: around it SQLAlchemy tells how it came to ask
         inner = error if isinstance(error, SQLAlchemyError) else error.__cause__
         said = getattr(inner, "orig", None) or error
@@ -274,9 +285,10 @@ def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
     """Return the id of the experiment, which is made if missing."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        # A local database keeps artifacts in the project's root; a server decides for itself.
-        local = mlflow.get_tracking_uri().startswith("sqlite:")
-        location = (_root() / "mlartifacts").as_uri() if local else None
+        # A local database has its artifacts beside it; a server decides for itself.
+        url = mlflow.get_tracking_uri()
+        local = url.startswith(SQLITE)
+        location = _database(url).with_name("mlartifacts").as_uri() if local else None
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException as error:
@@ -336,7 +348,7 @@ def _log_model(run_id: str, path: Path, md5: str) -> None:
             input_example=example,  # MLflow tries it on `predict`, which a scaler lacks
             pip_requirements=REQUIREMENTS,
             serialization_format="skops",
-            skops_trusted_types=["numpy.dtype"],  # SimpleImputer holds one; it is only data
+            skops_trusted_types=TRUSTED_TYPES,
             tags={MD5: md5},
         )
     finally:
@@ -354,9 +366,18 @@ def _make_store(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as folder:
         whole = Path(folder, path.name)
-        mlflow.db.upgrade.main([f"{SQLITE}{whole}"], standalone_mode=False)  # `mlflow db upgrade`
+        mlflow.db.upgrade.main([_sqlite(whole)], standalone_mode=False)  # `mlflow db upgrade`
         with suppress(FileExistsError):  # another process was quicker
             path.hardlink_to(whole)
+
+
+def _sqlite(database: Path) -> str:
+    """Return a database's URI, in which SQLAlchemy takes only these for something else."""
+    return SQLITE + str(database).replace("%", "%25").replace("?", "%3F")
+
+
+def _database(uri: str) -> Path:
+    return Path(str(make_url(uri).database))
 
 
 def _root() -> Path:

@@ -15,7 +15,7 @@ import pytest
 from conftest import clone, run
 from test_repro import MODEL, STAGES, runs, store
 
-from ridgeline import content, lineage
+from ridgeline import content, lineage, pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -134,6 +134,32 @@ def test_it_names_the_run_of_each_stage_that_the_model_comes_from(
     assert all(by_id[run_id] == stage for run_id, stage in named)
 
 
+def test_another_run_with_the_same_outputs_does_not_lend_its_data(
+    here: History, lineage_of: Command
+) -> None:
+    client, version = store(here.project), here.version(2)
+    [prepare] = [r for r in runs(here.project) if r.info.run_name == "prepare"]
+    raw = "dvc.deps.data/raw/possum.csv"
+    other = client.create_run(prepare.info.experiment_id, tags=prepare.data.tags | {raw: "f" * 32})
+    client.set_terminated(other.info.run_id)
+    _, out, _ = lineage_of(f"models:/{MODEL}/2")
+    client.delete_run(other.info.run_id)
+    assert version.tags[raw] in out
+    assert prepare.info.run_id in out
+    assert "f" * 32 not in out
+
+
+def test_runs_are_found_in_the_experiment_that_they_are_in(
+    here: History, lineage_of: Command
+) -> None:
+    params = here.project / "params.yaml"
+    params.write_text(params.read_text().replace("experiment: Possum_tails", "experiment: Other"))
+    _, out, _ = lineage_of(f"models:/{MODEL}/2")
+    run("git", "checkout", "--quiet", "params.yaml", cwd=here.project)
+    assert here.version(2).run_id in out
+    assert store(here.project).get_experiment_by_name("Other") is None
+
+
 def test_what_it_prints_fits_a_terminal(here: History, lineage_of: Command) -> None:
     _, out, _ = lineage_of(f"models:/{MODEL}/2")
     described, _, commands = out.partition("holds it")
@@ -146,7 +172,8 @@ def test_the_commands_that_it_prints_bring_the_model_back(
 ) -> None:
     _, out, _ = lineage_of(f"models:/{MODEL}/2")
     by_hand = "\n".join(line.strip() for line in out.partition("by hand:")[2].splitlines())
-    run("bash", "-e", "-c", by_hand, cwd=tmp_path)
+    (tmp_path / "here").mkdir()
+    run("bash", "-e", "-c", by_hand, cwd=tmp_path / "here")
     assert content.md5(tmp_path / "restored/models/model.joblib") == here.md5(2)
 
 
@@ -186,9 +213,9 @@ def test_an_object_that_the_remote_lacks_is_named(
     finally:
         model.with_suffix(".away").rename(model)
     assert status == (
-        f"error: {restored}/models/model.joblib can't be had: it is neither in DVC's cache nor in "
-        "its remote"
+        "error: models/model.joblib can't be had: it is neither in DVC's cache nor in its remote"
     )
+    assert not restored.exists()
 
 
 def test_a_state_that_git_does_not_have_is_named(
@@ -249,6 +276,8 @@ def test_backfill_rebuilds_a_wiped_store_from_history_and_remote_once(
     for run_, like in zip(by_digest(written), by_digest(runs(history.project)), strict=True):
         assert run_.data.metrics == like.data.metrics
         assert run_.data.params == like.data.params
+    workspace = store(wiped).get_model_version_by_alias(MODEL, "challenger")
+    assert workspace.tags["dvc.md5"] == history.md5(1)
     for alias in ("champion", "previous"):
         made = store(wiped).get_model_version_by_alias(MODEL, alias)
         like = store(history.project).get_model_version_by_alias(MODEL, alias)
@@ -266,6 +295,46 @@ def test_backfill_names_what_the_cache_lacks_and_writes_the_rest(wiped: Path) ->
         "error: workspace: no featurize, train, register, predict, version: "
         "models/preprocessor.joblib is not in DVC's cache; --pull looks for it in the remote\n"
     )
+
+
+def test_backfill_writes_from_the_workspace_what_an_older_state_lacks_the_files_of(
+    wiped: Path,
+) -> None:
+    run("dvc", "pull", cwd=wiped)
+    for path in ("data/prepared", "data/features", "models", "predictions"):  # no longer links
+        shutil.copytree(wiped / path, wiped / f"{path}.copy")
+        shutil.rmtree(wiped / path)
+        (wiped / f"{path}.copy").rename(wiped / path)
+    shutil.rmtree(wiped / ".dvc/cache")
+    status, out, err = backfill(wiped, "--all-commits")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1].startswith("workspace: featurize, train, ")
+    assert sorted({r.info.run_name for r in runs(wiped)}) == sorted(STAGES)
+
+
+def test_backfill_registers_a_model_by_each_name_it_had(history: History, wiped: Path) -> None:
+    run("dvc", "pull", cwd=wiped)
+    for name in ("params.yaml", "dvc.lock", "models/registered.json"):
+        path = wiped / name
+        text = path.read_text().replace(MODEL, "Renamed")
+        path.unlink()
+        path.write_text(text)
+    lock, registered = wiped / "dvc.lock", wiped / "models/registered.json"
+    known = pipeline.locked(lock.read_text())["register"].outs[Path("models/registered.json")]
+    lock.write_text(lock.read_text().replace(known, content.md5(registered)))
+    backfill(wiped, "--all-commits")
+    client = store(wiped)
+    found = {name: client.search_model_versions(f"name = '{name}'") for name in (MODEL, "Renamed")}
+    assert [len(versions) for versions in found.values()] == [1, 1]
+
+
+def test_backfill_crowns_the_best_where_who_made_it_was_killed_before(here: History) -> None:
+    client = store(here.project)
+    client.set_registered_model_alias(MODEL, "champion", "1")
+    status, _, _ = backfill(here.project)
+    assert status == 0
+    assert client.get_model_version_by_alias(MODEL, "champion").tags["dvc.md5"] == here.md5(2)
+    client.set_registered_model_alias(MODEL, "previous", "1")
 
 
 def test_backfill_does_not_write_what_dvc_lock_does_not_say(wiped: Path) -> None:

@@ -1,8 +1,11 @@
 """Versions once by content, and the champion on the best one, whoever registers when."""
 
 import hashlib
+import pickle
 import threading
+import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlparse
@@ -93,9 +96,10 @@ def enter(
 ) -> ModelVersion:
     """Register new content with a score, and do what follows from the decision on it."""
     version = registry.register(client, name, model, {tracking.MD5: f"md5 {next(numbers)}"})
+    champion = registry.with_alias(client, name, CHAMPION)
     registry.record(client, version, decision, {RMSE: repr(rmse), ROWS: rows})
     if decision.promote:
-        registry.crown(client, name, rows)
+        registry.crown(client, name, rows, champion)
     return version
 
 
@@ -227,6 +231,28 @@ def test_one_that_did_not_pass_is_not_crowned_however_good(client, name, model) 
 def test_scores_on_other_rows_are_not_compared(client, name, model) -> None:
     enter(client, name, model, 1.0, rows="old rows")
     enter(client, name, model, 2.0, rows="new rows")
+    assert bearer(client, name, CHAMPION) == 2
+
+
+def test_a_champion_of_other_rows_that_came_meanwhile_is_to_be_met_first(
+    client, name, model
+) -> None:
+    met = enter(client, name, model, 3.0, rows="old rows")
+    enter(client, name, model, 2.0, rows="their rows")
+    mine = registry.register(client, name, model, {tracking.MD5: "mine"})
+    registry.record(client, mine, PASSED, {RMSE: "1.0", ROWS: "my rows"})
+    assert registry.crown(client, name, "my rows", met) is False
+    assert bearer(client, name, CHAMPION) == 2
+    assert registry.crown(client, name, "my rows", registry.numbered(client, name, "2")) is True
+    assert bearer(client, name, CHAMPION) == 3
+
+
+def test_one_that_met_the_champion_on_other_rows_is_not_overruled_by_it(
+    client, name, model
+) -> None:
+    first = enter(client, name, model, 2.0, rows="my rows")
+    enter(client, name, model, 2.5, rows="their rows")
+    assert registry.crown(client, name, "my rows", first) is False
     assert bearer(client, name, CHAMPION) == 2
 
 
@@ -381,6 +407,148 @@ def content_order(place: Path, number: int) -> str:
     return hashlib.md5(f"{place.name} {number}".encode()).hexdigest()
 
 
+@pytest.fixture(scope="module")
+def logged(client: mlflow.MlflowClient, tmp_path_factory: pytest.TempPathFactory) -> LoggedModel:
+    """A model in MLflow with all its files, as the stage train leaves one."""
+    folder = tmp_path_factory.mktemp("logged")
+    records = train(folder, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what MLflow does to itself as it logs a model
+        tracking.write_run(client, "files", records["train"], {}, folder)
+    return tracking.logged_model(client, "files", records["train"].outs[candidate.MODEL])
+
+
+def place(logged: LoggedModel) -> Path:
+    return Path(url2pathname(urlparse(logged.artifact_location).path))
+
+
+def log_like(client: mlflow.MlflowClient, logged: LoggedModel, md5: str) -> LoggedModel:
+    """Log other content with the same files, which takes a hundredth of the time."""
+    another = client.create_logged_model(logged.experiment_id, tags={tracking.MD5: md5})
+    client.log_model_artifacts(another.model_id, str(place(logged)))
+    return client.finalize_logged_model(another.model_id, "READY")
+
+
+# Loading
+
+
+def test_a_version_is_loaded_as_the_pipeline_that_it_is(client, name, logged) -> None:
+    version = registry.register(client, name, logged, {tracking.MD5: "a"})
+    assert [*registry.load_model(client, version).named_steps] == ["preprocessor", "ridge"]
+
+
+@pytest.mark.parametrize(
+    "torn", ["model.skops", "MLmodel", "no model.skops"], ids=["data", "index", "absent"]
+)
+def test_files_that_are_not_whole_are_told(client, name, logged, torn) -> None:
+    another = log_like(client, logged, f"torn {torn}")
+    if torn.startswith("no "):
+        (place(another) / torn.removeprefix("no ")).unlink()
+    else:
+        (place(another) / torn).write_bytes(b"")
+    version = registry.register(client, name, another, {tracking.MD5: "torn"})
+    with pytest.raises(ModelError, match=rf"models:/{name}/1 can't be loaded \(.+\); restore"):
+        registry.load_model(client, version)
+
+
+class Burglar:
+    """Leaves a trace where it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
+        return open, (str(self.trace), "w")
+
+
+@pytest.mark.parametrize("said", ["cloudpickle", "skops"])
+def test_no_code_is_run_by_loading(client, name, logged, said, tmp_path) -> None:
+    another = log_like(client, logged, f"pickled {said}")
+    (place(another) / "model.skops").write_bytes(pickle.dumps(Burglar(tmp_path / "trace")))
+    index = place(another) / "MLmodel"
+    text = index.read_text()
+    assert "serialization_format: skops" in text
+    index.write_text(text.replace("serialization_format: skops", f"serialization_format: {said}"))
+    version = registry.register(client, name, another, {tracking.MD5: "pickled"})
+    with pytest.raises(ModelError):
+        registry.load_model(client, version)
+    assert not (tmp_path / "trace").exists()
+
+
+# Held to the gate
+
+
+@pytest.fixture
+def chosen(name: str) -> config.Settings:
+    """The project's settings, with a registered model and an experiment of the test's own."""
+    of_project = config.load(ROOT / "params.yaml")
+    return replace(
+        of_project,
+        register=replace(of_project.register, model=name),
+        mlflow=replace(of_project.mlflow, experiment="files"),
+    )
+
+
+def submitted(
+    client: mlflow.MlflowClient,
+    chosen: config.Settings,
+    logged: LoggedModel,
+    folder: Path,
+    number: int,
+) -> ModelVersion:
+    """Submit a model, as register does; one of a higher number is better."""
+    records = train(folder, number)
+    md5 = records["train"].outs[candidate.MODEL]
+    if tracking.logged_model(client, "files", md5) is None:
+        log_like(client, logged, md5)
+    return candidate.submit(client, chosen, records, {}, folder)
+
+
+def test_who_registers_again_puts_right_what_one_that_was_killed_left(
+    client, chosen, logged, tmp_path
+) -> None:
+    worse, better = (
+        submitted(client, chosen, logged, tmp_path / str(number), number) for number in (1, 2)
+    )
+    name = chosen.register.model
+    client.set_registered_model_alias(name, CHAMPION, str(registry.number(worse)))
+    submitted(client, chosen, logged, tmp_path / "again", 1)
+    assert bearer(client, name, CHAMPION) == registry.number(better)
+
+
+def test_a_champion_whose_column_is_of_another_kind_now_is_kept(
+    client, chosen, logged, tmp_path
+) -> None:
+    submitted(client, chosen, logged, tmp_path / "1", 1)
+    data = chosen.data
+    numeric, categorical = data.numeric[1:], (*data.categorical, data.numeric[0])
+    now = replace(chosen, data=replace(data, numeric=numeric, categorical=categorical))
+    rows = pd.DataFrame({name: [1.0, 2.0] for name in (data.target, *numeric)})
+    rows = rows.assign(**dict.fromkeys(categorical, "a"))
+    validation = tmp_path / "2" / candidate.VALIDATION
+    with dataset.writing(validation) as folder, dataset.writing_part(folder, 0) as write:
+        write(dataset.as_table(rows))
+    records = train(tmp_path / "2", 2)
+    log_like(client, logged, records["train"].outs[candidate.MODEL])
+    records["prepare"].outs[candidate.VALIDATION] = "new rows"
+    version = candidate.submit(client, now, records, {}, tmp_path / "2")
+    assert version.tags[registry.REASON] == (
+        "version 1 stays champion, for it can't predict these rows; to replace it, run 'make "
+        "promote VERSION=2'"
+    )
+    assert bearer(client, chosen.register.model, CHAMPION) == 1
+
+
+def test_a_champion_that_someone_set_without_the_gate_is_told_as_that(
+    client, chosen, logged, tmp_path
+) -> None:
+    version = submitted(client, chosen, logged, tmp_path, 1)
+    for tag in (DECISION, registry.REASON):
+        client.delete_model_version_tag(version.name, str(version.version), tag)
+    again = submitted(client, chosen, logged, tmp_path, 1)
+    assert registry.summary(again).endswith("(champion): the gate was not asked")
+
+
 @pytest.mark.filterwarnings("ignore")  # what MLflow does to itself as it logs a model
 def test_two_hundred_registrations_by_eight_processes_lose_and_double_nothing(
     tmp_path: Path, monkeypatch
@@ -397,14 +565,9 @@ def test_two_hundred_registrations_by_eight_processes_lose_and_double_nothing(
             md5s.append(records["train"].outs[candidate.MODEL])
             if number == 0:
                 tracking.write_run(client, experiment, records["train"], {}, folder)
-                logged = tracking.logged_model(client, experiment, md5s[0])
-                kept = url2pathname(urlparse(logged.artifact_location).path)
-            else:  # logging takes long, and the first one's files do
-                another = client.create_logged_model(
-                    logged.experiment_id, tags={tracking.MD5: md5s[-1]}
-                )
-                client.log_model_artifacts(another.model_id, kept)
-                client.finalize_logged_model(another.model_id, "READY")
+                first = tracking.logged_model(client, experiment, md5s[0])
+            else:
+                log_like(client, first, md5s[-1])
 
     at_once(8, tmp_path, register_all)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import run
+from dvc.config import Config
 
 from ridgeline import pipeline, revisions
 from ridgeline.errors import RevisionError
@@ -127,6 +128,40 @@ def test_of_two_states_with_the_same_outputs_the_one_with_the_same_deps_is_found
     assert revisions.holding(tags("m1", data="d3.dir")) == (Revision(first), False)
 
 
+def from_raw(raw: str) -> str:
+    """A dvc.lock whose data were prepared from a raw table with this md5."""
+    prepare = f"""  prepare:
+    deps:
+    - path: data/raw/table.csv
+      md5: {raw}
+    outs:
+    - path: data/features/train
+      md5: d0.dir
+"""
+    return lock("m1").replace("stages:\n", f"stages:\n{prepare}")
+
+
+@pytest.mark.parametrize("raw", ["r1", "r2"])
+def test_a_version_is_found_where_the_raw_data_are_its_own(repository: Path, raw: str) -> None:
+    states = {raw: Revision(commit(repository, from_raw(raw))) for raw in ("r1", "r2")}
+    version = tags("m1") | {"dvc.deps.data/raw/table.csv": raw}
+    assert revisions.holding(version) == (states[raw], True)
+    assert revisions.holding(version | {"dvc.deps.data/raw/table.csv": "r3"}) == (
+        states["r1"],
+        False,
+    )
+
+
+def test_of_two_states_with_all_the_same_the_one_that_the_tags_name_is_found(
+    repository: Path,
+) -> None:
+    first = commit(repository, lock("m1"))
+    same = experiment(repository, lock("m1"), "puffy-cat")
+    assert revisions.holding(tags("m1") | {"git.commit": first}) == (Revision(first), True)
+    named = {"dvc.experiment": same.experiment, "dvc.baseline": same.baseline}
+    assert revisions.holding(tags("m1") | named | {"git.commit": first}) == (same, True)
+
+
 def test_what_no_state_holds_is_not_found(repository: Path) -> None:
     commit(repository, lock("m1"))
     assert revisions.holding(tags("m2")) is None
@@ -166,3 +201,29 @@ def test_a_state_that_git_lost_is_an_error(repository: Path, tmp_path: Path) -> 
     commit(repository, lock("m1"))
     with pytest.raises(RevisionError, match=r"git can't bring it back: .*0000000"):
         revisions.lay_out(Revision("0" * 40), tmp_path / "state")
+
+
+def test_a_state_shares_the_cache_and_the_remotes_of_today(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / ".dvc").mkdir()
+    (repository / ".dvc/config").touch()
+    made = commit(repository, lock("m1"))
+    remote = "[core]\n    remote = shelf\n['remote \"shelf\"']\n    url = ../../étagère\n"
+    (repository / ".dvc/config").write_text(remote, encoding="utf-8")
+    here = repository.rename(tmp_path / "José's")
+    monkeypatch.chdir(here)
+    revisions.lay_out(Revision(made), tmp_path / "state")
+    local = tmp_path / "state/.dvc/config.local"
+    assert local.stat().st_mode & 0o777 == 0o600  # a remote's keys may be in it
+    settings = Config(str(tmp_path / "state/.dvc")).read()
+    assert settings["cache"]["dir"] == str(here / ".dvc/cache")
+    assert settings["remote"]["shelf"]["url"] == str(tmp_path / "étagère")
+
+
+def test_settings_that_dvc_can_not_read_are_an_error(repository: Path, tmp_path: Path) -> None:
+    (repository / ".dvc").mkdir()
+    made = commit(repository, lock("m1"))
+    (repository / ".dvc/config").write_text("[core\n")
+    with pytest.raises(RevisionError, match=r"mend \.dvc/config: "):
+        revisions.lay_out(Revision(made), tmp_path / "state")

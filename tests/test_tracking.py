@@ -1,9 +1,14 @@
 """Which store runs go to."""
 
 import os
+import ssl
+import urllib.error
+import urllib.request
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from ridgeline import tracking
 
@@ -39,3 +44,37 @@ def test_a_deleted_experiment_is_named_with_how_to_restore_it(root: Path) -> Non
     client.delete_experiment(number)
     with pytest.raises(tracking.TrackingError, match=f"mlflow experiments restore -x {number}"):
         tracking.experiment_id(client, "gone")
+
+
+def test_a_path_may_have_what_a_url_may_not(tmp_path: Path, monkeypatch) -> None:
+    root = tmp_path / "José's a b#c%20d?e"
+    root.mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    client = tracking.connect()
+    client.create_run(tracking.experiment_id(client, "new"))
+    assert [*tmp_path.rglob("mlflow.db")] == [root / "mlflow.db"]
+
+
+def test_a_store_elsewhere_has_its_artifacts_beside_it(root: Path, monkeypatch) -> None:
+    shared = root / "shared"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shared / 'mlflow.db'}")
+    client = tracking.connect()
+    experiment = client.get_experiment(tracking.experiment_id(client, "new"))
+    assert experiment.artifact_location == (shared / "mlartifacts").as_uri()
+
+
+def test_what_an_artifact_store_refuses_is_an_error_of_mlflow(monkeypatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    told = pytest.raises(tracking.TrackingError, match="failed: Unable to locate credentials")
+    with told, tracking.speaking_of_mlflow():
+        raise NoCredentialsError
+
+
+def test_a_certificate_is_for_mlflow_to_judge(monkeypatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://127.0.0.1:1")
+    unknown = urllib.error.URLError(ssl.SSLCertVerificationError("self-signed"))
+    monkeypatch.setattr(urllib.request, "urlopen", Mock(side_effect=unknown))
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.setenv(name, "1")
+    tracking.connect()
