@@ -22,6 +22,8 @@ from ridgeline.errors import DataError
 
 Array = npt.NDArray[np.float64]
 NUMERIC, CATEGORICAL = "numeric", "categorical"
+MOST_CATEGORIES = 10_000  # of a column; more would be names of rows, a feature each
+EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,22 @@ class Statistics:
     means: Array
     squares: Array
     frequencies: dict[str, Counter[str]]
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Rows with a category that the training rows lack, and the first few such categories."""
+
+    rows: int
+    values: tuple[str, ...]
+
+    def __add__(self, other: "Unknown") -> "Unknown":
+        values = tuple(dict.fromkeys(self.values + other.values))
+        return Unknown(self.rows + other.rows, values[: EXAMPLES + 1])
+
+    def __str__(self) -> str:
+        shown = ", ".join(map(repr, self.values[:EXAMPLES]))
+        return f"{shown}{', …' if len(self.values) > EXAMPLES else ''}"
 
 
 def fit(
@@ -70,7 +88,8 @@ def fit(
     Raises
     ------
     DataError
-        When a column has no value at all, or two features would have the same name.
+        When a column has no value at all, or more than `MOST_CATEGORIES`; or two features
+        would have the same name.
     """
     none = np.zeros(len(numeric))
     nothing = Statistics(0, none, none, none, {name: Counter() for name in categorical})
@@ -130,12 +149,19 @@ def combine(a: Statistics, b: Statistics) -> Statistics:
     counts = a.counts + b.counts
     share = b.counts / np.maximum(counts, 1)
     apart = b.means - a.means
+    frequencies = {name: known + b.frequencies[name] for name, known in a.frequencies.items()}
+    many = [name for name, known in frequencies.items() if len(known) > MOST_CATEGORIES]
+    if many:
+        raise DataError(
+            f"column {many[0]} has more than {MOST_CATEGORIES:,} categories in the training rows; "
+            "remove it from data.categorical in params.yaml, or put its values into groups"
+        )
     return Statistics(
         a.rows + b.rows,
         counts,
         a.means + apart * share,
         a.squares + b.squares + apart**2 * a.counts * share,
-        {name: known + b.frequencies[name] for name, known in a.frequencies.items()},
+        frequencies,
     )
 
 
@@ -198,18 +224,30 @@ def typical_row(preprocessor: ColumnTransformer) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def unknown_categories(
-    preprocessor: ColumnTransformer, table: pa.Table
-) -> Counter[tuple[str, str]]:
-    """Count the values of `table` that the training rows did not have, by (column, value)."""
-    unknown: Counter[tuple[str, str]] = Counter()
+def unknown_categories(preprocessor: ColumnTransformer, table: pa.Table) -> dict[str, Unknown]:
+    """Find what the training rows did not have, by column; of known categories nothing."""
+    unknown: dict[str, Unknown] = {}
     for kind, transformer, columns in preprocessor.transformers_:
         if kind == CATEGORICAL:
             for name, known in zip(columns, _last_step(transformer).categories_, strict=True):
                 texts = table[name].drop_null()
                 others = texts.filter(pc.invert(pc.is_in(texts, pa.array(known, pa.string()))))
-                unknown += {(name, text): count for text, count in _frequencies(others).items()}
+                if len(others):
+                    first = others.unique()[: EXAMPLES + 1].to_pylist()
+                    unknown[name] = Unknown(len(others), tuple(first))
     return unknown
+
+
+def lacking(
+    preprocessor: ColumnTransformer, numeric: Sequence[str], categorical: Sequence[str]
+) -> list[str]:
+    """Name the columns that it was fitted on and that are not among these of the same kind."""
+    known = {NUMERIC: numeric, CATEGORICAL: categorical}
+    return sorted(
+        name
+        for kind, _, columns in preprocessor.transformers_
+        for name in {*columns} - {*known[kind]}
+    )
 
 
 def imputes(preprocessor: ColumnTransformer) -> bool:

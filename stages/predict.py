@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -43,14 +42,14 @@ Writing = Callable[[Path, int], AbstractContextManager[Callable[[pa.Table], None
 class Predicted(NamedTuple):
     """What is known of some predicted rows: nothing that grows with their number.
 
-    `sums` are those of `scoring.sums`; `plotted` the first rows; `unknown` counts categories
-    that the training rows lack, `incomplete` rows without a prediction.
+    `sums` are those of `scoring.sums`; `plotted` the first rows; `unknown` tells by column of
+    categories that the training rows lack, `incomplete` counts rows without a prediction.
     """
 
     rows: int
     sums: scoring.Array
     plotted: pa.Table
-    unknown: Counter[tuple[str, str]]
+    unknown: dict[str, features.Unknown]
     incomplete: int
     breaches: list[contract.Breaches]
 
@@ -86,12 +85,12 @@ def main(settings: Settings) -> None:
             predict, model, wanted, target, baseline["prediction"], writing_part, folder, hashes
         )
         for found in engine.mapped(work, table.parts(), add):
-            total = _added(total, found)
+            total = _added(total, found._replace(breaches=[]))  # they are among the findings
         findings.add_repeated_keys(hashes, SEED, engine.mapped)
         findings.tell()
 
-    for (column, value), count in sorted(total.unknown.items()):
-        _warn(f"{column} {value!r} was not among the training rows; it is ignored (rows: {count})")
+    for column, unknown in total.unknown.items():
+        _warn(f"{column} {unknown} not among the training rows; ignored (rows: {unknown.rows})")
     if total.incomplete:
         _warn(
             f"rows with a missing value, without a prediction: {total.incomplete}; to fill such "
@@ -150,11 +149,11 @@ def _predicted(
         rows["residual"] = pc.subtract(rows["actual"], rows["prediction"])
     written = pa.table(rows)
     incomplete = len(table) - int(usable.sum())
-    first = written[:PLOTTED_ROWS]
+    first = written.take(np.arange(min(len(written), PLOTTED_ROWS)))  # a slice would keep it all
     return written, Predicted(len(table), scoring.NONE, first, unknown, incomplete, [])
 
 
-NONE = Predicted(0, scoring.NONE, pa.table({}), Counter(), 0, [])
+NONE = Predicted(0, scoring.NONE, pa.table({}), {}, 0, [])
 WRITERS = {
     ".csv": (dataset.writing_csv, dataset.writing_csv_part),
     "": (dataset.writing, dataset.writing_part),
@@ -163,13 +162,18 @@ WRITERS = {
 
 def _added(a: Predicted, b: Predicted) -> Predicted:
     """Put what is known of some rows, and of those that follow, together."""
+    plotted, room = a.plotted, PLOTTED_ROWS - len(a.plotted)
+    if room:
+        plotted = pa.concat_tables([plotted, b.plotted[:room]], promote_options="default")
+    unknown = a.unknown | {
+        name: a.unknown[name] + found if name in a.unknown else found
+        for name, found in b.unknown.items()
+    }
     return Predicted(
         a.rows + b.rows,
         scoring.add(a.sums, b.sums),
-        pa.concat_tables(
-            [a.plotted, b.plotted[: PLOTTED_ROWS - len(a.plotted)]], promote_options="default"
-        ),
-        a.unknown + b.unknown,
+        plotted,
+        unknown,
         a.incomplete + b.incomplete,
         [*a.breaches, *b.breaches],
     )
@@ -186,12 +190,15 @@ def _load(client: MlflowClient, name: str, md5: str, settings: Settings) -> Pipe
         lacks = f"with the alias {wanted}; give it to one, or change predict.model in params.yaml"
     if version is None:
         raise TrackingError(f"MLflow has no version of {name} {lacks}")
-    model = registry.load_model(version)
-    gone = sorted({*model.feature_names_in_} - {*settings.data.features})
+    model = registry.load_model(client, version)
+    data, what = settings.data, f"{name} version {registry.number(version)}"
+    if "preprocessor" not in getattr(model, "named_steps", {}):
+        raise ModelError(f"{what} was not made by this pipeline; change predict.model")
+    gone = features.lacking(model["preprocessor"], data.numeric, data.categorical)
     if gone:
         raise ModelError(
-            f"{name} version {registry.number(version)} needs column {gone[0]}, which data in "
-            "params.yaml does not name; name it, or change predict.model"
+            f"{what} needs column {gone[0]}, which data in params.yaml does not name, or names as "
+            "another kind; name it as it was, or change predict.model"
         )
     return model
 

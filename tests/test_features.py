@@ -1,4 +1,6 @@
 import io
+from functools import reduce
+from operator import add
 
 import joblib
 import numpy as np
@@ -15,6 +17,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from ridgeline import features
 from ridgeline.dataset import as_table
 from ridgeline.errors import DataError
+from ridgeline.features import Unknown
 
 NUMERIC, CATEGORICAL = ("age", "weight"), ("site", "sex")
 COMPLETE = pd.DataFrame(
@@ -223,7 +226,7 @@ def test_the_matrix_does_not_mind_other_columns_or_their_order():
 
 
 @pytest.mark.parametrize("impute", [False, True])
-def test_unknown_categories_are_counted_by_column_and_value(impute):
+def test_unknown_categories_are_told_by_column(impute):
     frame = pd.DataFrame(
         {
             "age": [1.0] * 4,
@@ -233,10 +236,24 @@ def test_unknown_categories_are_counted_by_column_and_value(impute):
         }
     )
     assert features.unknown_categories(fitted(COMPLETE, impute=impute), as_table(frame)) == {
-        ("site", "x"): 2,
-        ("sex", "y"): 1,
-        ("sex", "x"): 1,
+        "site": Unknown(2, ("x",)),
+        "sex": Unknown(2, ("y", "x")),
     }
+
+
+def test_of_unknown_categories_the_first_few_are_kept_however_many_there_are():
+    frame = pd.DataFrame({"site": [f"new {number}" for number in range(100)]})
+    preprocessor = fitted(COMPLETE, [], ["site"])
+    parts = [features.unknown_categories(preprocessor, table) for table in in_parts(frame, 4)]
+    together = reduce(add, (part["site"] for part in parts))
+    assert together.rows == 100
+    assert str(together) == "'new 0', 'new 1', 'new 2', 'new 3', 'new 4', …"
+
+
+def test_a_column_that_names_rows_is_an_error_that_names_it():
+    frame = pd.DataFrame({"site": [f"site {number}" for number in range(10_001)]})
+    with pytest.raises(DataError, match="column site has more than 10,000 categories"):
+        fitted(frame, [], ["site"], rows=5_000)
 
 
 def test_of_known_categories_none_is_unknown():

@@ -61,7 +61,7 @@ def test_rows_without_the_target_are_predicted(unchanged: Path) -> None:
     predicted = pd.read_csv(unchanged / "predictions/possum_tail_length.csv")
     assert list(predicted.columns) == ["case", "prediction"]
     assert predicted["prediction"].notna().sum() == 101
-    assert "site '8' was not among the training rows; it is ignored (rows: 1)" in done.stderr
+    assert "site '8' not among the training rows; ignored (rows: 1)" in done.stderr
     assert "rows with a missing value, without a prediction: 3" in done.stderr
 
 

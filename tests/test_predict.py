@@ -1,0 +1,66 @@
+"""What the stage predict keeps of a part: little, however many rows the part has."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import Pipeline
+
+from ridgeline import contract, dataset, features, ridge
+from stages import predict
+
+ROWS = 50_000
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> predict.Predicted:
+    """What is found of a part: half of its rows are of a site that the training rows lack."""
+    folder = tmp_path_factory.mktemp("predict")
+    frame = pd.DataFrame(
+        {
+            "case": [f"a name of some length {number}" for number in range(ROWS)],
+            "tail": np.arange(ROWS) / ROWS,
+            "age": np.arange(ROWS) % 9.0,
+            "site": ["known", "new"] * (ROWS // 2),
+        }
+    )
+    with dataset.writing(folder / "table") as parts, dataset.writing_part(parts, 0) as write:
+        write(dataset.as_table(frame))
+    known = dataset.as_table(frame[::2])
+    preprocessor = features.fit([known], ["age"], ["site"], impute=False)
+    X = features.matrix(preprocessor, known).T
+    fit = ridge.fit([(X, known["tail"].to_numpy())], (1.0,))
+    model = Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)])
+    (folder / "hashes").mkdir()
+    (folder / "written").mkdir()
+    wanted = contract.Contract("case", None, ("site",), ("age", "tail"))
+    [part] = dataset.open_table(folder / "table", wanted.columns, wanted.numbers).parts()
+    return predict.predict(
+        model,
+        wanted,
+        "tail",
+        0.5,
+        dataset.writing_part,
+        folder / "written",
+        folder / "hashes",
+        part,
+    )
+
+
+def test_all_rows_are_counted(found: predict.Predicted) -> None:
+    assert (found.rows, found.sums[:, 0].sum()) == (ROWS, ROWS)
+    assert found.unknown == {"site": features.Unknown(ROWS // 2, ("new",))}
+
+
+def test_what_a_worker_sends_back_is_small(found: predict.Predicted) -> None:
+    assert len(pickle.dumps(found)) < 200_000
+
+
+def test_what_is_kept_does_not_grow_with_the_parts(found: predict.Predicted) -> None:
+    total = predict.NONE
+    for _ in range(20):
+        total = predict._added(total, found)
+    assert total.rows == 20 * ROWS
+    assert len(total.plotted) == predict.PLOTTED_ROWS
+    assert total.plotted.get_total_buffer_size() < 100_000
