@@ -5,6 +5,7 @@ Dask is not even imported. What is computed depends on neither: a function is ap
 item by itself, with one BLAS thread, and results come in the items' order.
 """
 
+import asyncio
 import atexit
 import gc
 import os
@@ -20,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from ridgeline.errors import EngineError
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
-PATIENCE = 5  # seconds a scheduler may take to answer
+PATIENCE = 5  # seconds a scheduler may take to answer, and its first worker to come
 AHEAD = 256  # tasks a cluster is given before the first result is taken, or twice its threads
 LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn")  # those that shape an output's bytes
 
@@ -66,7 +67,7 @@ def mapped(
     Raises
     ------
     EngineError
-        When the scheduler can't be reached, or its workers can't do the work.
+        When the scheduler can't be reached, has no workers, or these can't do the work.
     """
     with _executor() as (executor, task, ahead):
         waiting: deque[tuple[T, Future[R]]] = deque()
@@ -173,15 +174,50 @@ def _client(address: str) -> Any:
             "it to work on this machine"
         ) from None
     try:
-        client: Any = Client(address, timeout=PATIENCE, set_as_default=False)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split("\n")[0].split())
+        workers = asyncio.run(_workers(address))
+        client: Any = Client(address, timeout=PATIENCE, set_as_default=False) if workers else None
+    except Exception as error:  # noqa: BLE001 - of what another server says, Dask makes any
         raise EngineError(
-            f"no Dask scheduler answers at {address} ({reason}); start it, or unset {ADDRESS} to "
-            "work on this machine"
+            f"no Dask scheduler answers at {address} ({_reason(error)}); start it, or unset "
+            f"{ADDRESS} to work on this machine"
         ) from None
+    if client is None:
+        raise EngineError(
+            f"the Dask scheduler at {address} has no workers; start some in this project's folder "
+            f"with 'dask worker {address}'"
+        )
     atexit.register(client.close)
     return client
+
+
+async def _workers(address: str) -> int:
+    """Count a scheduler's workers, having waited for the first; a `Client` would wait for ever."""
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    workers = None
+    settings = {"connection_args": Security().get_connection_args("client")}
+    try:
+        async with (
+            asyncio.timeout(PATIENCE),
+            rpc(address, timeout=PATIENCE / 2, **settings) as scheduler,
+        ):
+            while not workers:
+                workers = (await scheduler.identity(n_workers=0))["n_workers"]
+                await asyncio.sleep(0 if workers else 0.1)
+    except TimeoutError:
+        if workers is None:
+            raise
+    return workers or 0
+
+
+def _reason(error: BaseException | None) -> str:
+    """Tell an error's first cause that has a text, in a line."""
+    reason = f"nothing came back within {PATIENCE} seconds"
+    while error:
+        reason = " ".join(str(error).split("\n")[0].split()) or reason
+        error = error.__cause__
+    return reason
 
 
 def _task(signature: tuple[str, ...], function: Callable[[T], R], item: T) -> R:

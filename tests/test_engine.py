@@ -1,11 +1,16 @@
+import http.server
+import socket
+import sys
+import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
@@ -75,6 +80,60 @@ def test_an_address_that_is_none_is_told(address: str, monkeypatch: pytest.Monke
     monkeypatch.setenv(engine.ADDRESS, address)
     with pytest.raises(EngineError, match="no Dask scheduler answers at"):
         list(engine.mapped(abs, [1]))
+
+
+ASKING = """
+from ridgeline import engine
+from ridgeline.errors import told
+engine.PATIENCE = 1
+with told("it"):
+    list(engine.mapped(abs, [1]))
+"""
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a port that takes connections, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    """The address of a web server."""
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler
+    ) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "server", "reason"),
+    [
+        ("tcp", "silent", "nothing came back within 1 seconds"),
+        ("tcp", "web", ""),
+        ("ws", "web", "Non-websocket response"),
+        ("tls", "silent", "TLS expects a `ssl_context` argument"),
+    ],
+)
+def test_what_answers_but_is_no_scheduler_is_told_in_a_line(
+    protocol: str, server: str, reason: str, request: pytest.FixtureRequest
+) -> None:
+    address = f"{protocol}://{request.getfixturevalue(server)}"
+    done = run(
+        *(sys.executable, "-c", ASKING),
+        cwd=ROOT,
+        check=False,
+        timeout=30,
+        DASK_SCHEDULER_ADDRESS=address,
+    )
+    assert done.stderr.startswith(f"error: no Dask scheduler answers at {address} ({reason}")
+    assert "(); start it" not in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("part_rows", [1, 2, 7, 50, 101])
