@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ BLOCK_BYTES = 1 << 24  # of CSV, a part: some 100,000 rows of 20 columns
 SUFFIXES = (".csv", ".parquet")
 S3 = "s3://"
 NEWLINE, QUOTE = b'\n"'
+LONG_ROW = "straddling object"  # what pyarrow calls it, longer than a block of its own
 MAY_PRECEDE = np.isin(np.arange(256), [*b'\n\r,"'])  # a quote that begins a cell, by byte
 
 
@@ -67,7 +69,7 @@ class Part:
         file it is. CSV cells come as text, and those of a numeric column as float64, where all
         of the block are numbers; Parquet's come with their types.
         """
-        with _explaining(self.file):
+        with _explaining(self.file, self.place, self.first):
             read = _read_csv if _is_csv(self.file) else _read_parquet
             yield from _in_parts(read(self), self.part_rows)
 
@@ -215,11 +217,14 @@ def writing(folder: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        The absolute path of a folder beside it.
+        The absolute path of a folder beside it. A worker that is given up but still at work
+        when the block ends finds it gone: nothing is added to a table that stands.
     """
-    with replacing(folder) as partial:
-        partial.mkdir()
-        yield partial.absolute()
+    with replacing(folder) as partial, scratch(folder) as place:
+        parts = place / "parts"
+        parts.mkdir()
+        yield parts
+        parts.rename(partial)
 
 
 @contextmanager
@@ -230,7 +235,8 @@ def writing_part(folder: Path, number: int) -> Iterator[Callable[[pa.Table], Non
     takes tables of float and text columns; what is not float becomes text. No rows, no part.
     """
     path = folder / f"part-{number:05}.parquet"
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    # beside the folder: what a killed worker leaves would become part of the table
+    partial = folder.with_name(f".{path.name}.{uuid4().hex}")
     writer: pyarrow.parquet.ParquetWriter | None = None
 
     def write(table: pa.Table) -> None:
@@ -270,7 +276,7 @@ def writing_csv(path: Path) -> Iterator[Path]:
     with scratch(path) as folder:
         yield folder
         with replacing(path) as partial, partial.open("wb") as whole:
-            for part in sorted(folder.iterdir()):
+            for part in sorted(folder.glob("[!.]*")):  # what a killed worker left has a dot
                 with part.open("rb") as file:
                     shutil.copyfileobj(file, whole)
 
@@ -282,7 +288,7 @@ def writing_csv_part(folder: Path, number: int) -> Iterator[Callable[[pa.Table],
     The first part, 0, begins with the columns' names, be there rows or not.
     """
     path = folder / f"{number:09}"
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{uuid4().hex}")
     with naming(partial), partial.open("w", encoding="utf-8", newline="") as file:
 
         def write(table: pa.Table) -> None:
@@ -393,24 +399,29 @@ def _csv_spans(place: str, block_bytes: int) -> Iterator[tuple[int, int | None, 
     """
     with _opened(place) as stream:
         total = stream.size()
-        start, rest, quoted = 0, b"", False
-        while stream.tell() + block_bytes < total:
+        start, before, quoted = 0, NEWLINE, False
+        while (place_read := stream.tell()) + block_bytes < total:
             chunk = stream.read(block_bytes)
-            if chunk.startswith(codecs.BOM_UTF8) and stream.tell() == len(chunk):
-                chunk = chunk.replace(codecs.BOM_UTF8, b",,,", 1)  # a cell begins behind it
-            cut, quoted, regular = _last_row_end(chunk, quoted, rest[-1:])
+            if not place_read:
+                chunk = _unmarked(chunk)
+            cut, quoted, regular = _last_row_end(chunk, quoted, before)
             if not regular:
                 break
+            before = chunk[-1]
             if cut:
-                end = start + len(rest) + cut
+                end = place_read + cut
                 yield start, end, end - start
-                start, rest = end, chunk[cut:]
-            else:
-                rest += chunk
+                start = end
         yield start, total if total - start <= 3 * block_bytes else None, total - start
 
 
-def _last_row_end(chunk: bytes, quoted: bool, before: bytes) -> tuple[int, bool, bool]:
+def _unmarked(chunk: bytes) -> bytes:
+    """Put commas for a byte order mark, behind which a cell begins."""
+    mark = codecs.BOM_UTF8
+    return b"," * len(mark) + chunk[len(mark) :] if chunk.startswith(mark) else chunk
+
+
+def _last_row_end(chunk: bytes, quoted: bool, before: int) -> tuple[int, bool, bool]:
     """Find the end of a chunk's last whole row.
 
     Parameters
@@ -419,8 +430,8 @@ def _last_row_end(chunk: bytes, quoted: bool, before: bytes) -> tuple[int, bool,
         Some of a file.
     quoted : bool
         Whether it begins within quotes.
-    before : bytes
-        The byte before it, if there is one.
+    before : int
+        The byte before it.
 
     Returns
     -------
@@ -435,7 +446,7 @@ def _last_row_end(chunk: bytes, quoted: bool, before: bytes) -> tuple[int, bool,
     opening = quotes[int(quoted) :: 2]
     previous = values[opening - 1]
     if opening.size and not opening[0]:
-        previous[0] = before[0] if before else NEWLINE
+        previous[0] = before
     regular = bool(MAY_PRECEDE[previous].all())
     # from the end, where one should be near; a line's end is a row's, if outside of quotes
     end = len(chunk)
@@ -469,8 +480,13 @@ def _read_csv(part: Part) -> Iterator[pa.RecordBatch]:
         stream.seek(part.first)
         if part.last is None:
             yield nothing
-            with _reader(part, stream, ()) as reader:
-                yield from reader
+            try:
+                with _reader(part, stream, ()) as reader:
+                    yield from reader
+            except pa.ArrowInvalid:
+                _fail_from_beginning(part)
+                raise
+            _check_quotes(part.file, part.place, part.first)
             return
         block = stream.read(part.last - part.first)
     if not part.begins and not block[:1000].strip() and not block.strip():
@@ -482,12 +498,41 @@ def _read_csv(part: Part) -> Iterator[pa.RecordBatch]:
         try:
             table = _parsed(part, block, ())
         except pa.ArrowInvalid:
-            if not part.begins:  # the number of the row that is wrong counts from the beginning
-                with _opened(part.place) as stream:
-                    for _ in _reader(replace(part, header=None), stream, ()):
-                        pass
+            _fail_from_beginning(part)
             raise
+    if block.count(b'"') % 2:
+        _check_quotes(part.file, part.place, part.first)
     yield from table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
+
+
+def _fail_from_beginning(part: Part) -> None:
+    """Parse a part that can't be parsed from its file's beginning: so the error counts rows."""
+    if not part.begins:
+        with _opened(part.place) as stream:
+            for _ in _reader(replace(part, header=None), stream, ()):
+                pass
+
+
+def _check_quotes(file: str, place: str, first: int) -> None:
+    """Refuse a file that ends within quotes: pyarrow would make one cell of all behind one.
+
+    It is read from byte `first` on, where a row begins. Where a quote is inside of an unquoted
+    cell nobody can tell.
+    """
+    quote, before, quoted, regular = 0, NEWLINE, False, True
+    with _opened(place) as stream:
+        stream.seek(first)
+        while regular and (chunk := stream.read(BLOCK_BYTES)):
+            begin = stream.tell() - len(chunk)
+            if b'"' in chunk:
+                quote = begin + chunk.rfind(b'"')
+            _, quoted, regular = _last_row_end(chunk if begin else _unmarked(chunk), quoted, before)
+            before = chunk[-1]
+    if quoted and regular:
+        raise DataError(
+            f"{file} can't be read; mend or remove it: a quote that begins around byte {quote} is "
+            "not closed"
+        )
 
 
 def _parsed(part: Part, block: bytes, numeric: Sequence[str]) -> pa.Table:
@@ -529,11 +574,18 @@ def _read_parquet(part: Part) -> Iterator[pa.RecordBatch]:
 
 
 @contextmanager
-def _explaining(file: str) -> Iterator[None]:
+def _explaining(file: str, place: str | None = None, first: int = 0) -> Iterator[None]:
+    """Say which file can't be read, and why. Reading begins at byte `first` of `place`."""
     try:
         yield
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         reason = " ".join(str(error).split("\n")[0].split())
+        if LONG_ROW in reason:
+            _check_quotes(file, place or file, first)
+            reason = (
+                f"a row that begins at byte {first} or later is longer than 1 MB; mostly that is "
+                "a quote that is not closed"
+            )
         raise DataError(f"{file} can't be read; mend or remove it: {reason}") from None
 
 

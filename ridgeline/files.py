@@ -4,9 +4,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 from joblib.numpy_pickle import NumpyPickler
@@ -40,21 +41,26 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
         _remove(old)
     finally:
-        _remove(partial)
+        _clear(partial)
 
 
 @contextmanager
 def scratch(path: Path) -> Iterator[Path]:
-    """Give an empty, hidden folder beside `path`, absolute, that is gone when the block ends."""
+    """Give an empty, hidden folder beside `path`, absolute, that is gone when the block ends.
+
+    What a killed process left there is gone too. No other run gets a folder of the same path: a
+    worker that is still at work for a run that was killed can't write among another's files.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = path.absolute().with_name(f".{path.name}.parts.partial")
-    _remove(folder)
-    folder.mkdir()
+    every = path.absolute().with_name(f".{path.name}.parts.partial")
+    _clear(every)
+    folder = every / uuid4().hex
+    folder.mkdir(parents=True)
     try:
-        with naming(path, folder):
+        with naming(path, every):
             yield folder
     finally:
-        _remove(folder)
+        _clear(every)
 
 
 @contextmanager
@@ -101,3 +107,12 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _clear(path: Path) -> None:
+    """Remove it as far as that goes: a worker may still write there, and no error is to be hid."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()

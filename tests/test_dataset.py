@@ -1,6 +1,7 @@
 import csv
 import io
 import math
+import tracemalloc
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -330,6 +331,62 @@ def test_a_csv_file_that_cant_be_read_is_named(content: bytes, reason: str) -> N
     assert reason in text
 
 
+UNCLOSED = (
+    "t.csv can't be read; mend or remove it: a quote that begins around byte {} is not closed"
+)
+
+
+@pytest.mark.parametrize("behind", [0, 10, 400_000, 1_000_000])
+@pytest.mark.parametrize("before", [0, 10, 1_000_000])
+@pytest.mark.parametrize("block_bytes", [100_000, 1 << 24])
+def test_a_quote_that_is_not_closed_is_told_with_its_place(
+    before: int, behind: int, block_bytes: int
+) -> None:
+    text = "a,b\n" + "1,2\n" * before + '1,"'
+    Path("t.csv").write_text(text + "2\n" + "1,2\n" * behind, encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        list(open_table("t.csv", ("a", "b"), block_bytes=block_bytes))
+    assert str(error.value) == UNCLOSED.format(len(text) - 1)
+
+
+def test_a_quote_that_is_not_closed_behind_a_byte_order_mark_is_told() -> None:
+    Path("t.csv").write_bytes(b'\xef\xbb\xbf"a","b"\n1,"2\n')
+    assert refusal("t.csv") == UNCLOSED.format(13)
+
+
+def test_a_quote_inside_of_a_cell_needs_no_other() -> None:
+    assert read_csv('a,b\n5" pipe,x\n') == {"a": ['5" pipe'], "b": ["x"]}
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_row_too_long_to_be_read_is_told(quote: str) -> None:
+    text = "a,b\n1,2\n1," + quote + "x" * 5_000_000 + quote + "\n"
+    Path("t.csv").write_text(text, encoding="utf-8")
+    assert refusal("t.csv") == (
+        "t.csv can't be read; mend or remove it: a row that begins at byte 0 or later is longer "
+        "than 1 MB; mostly that is a quote that is not closed"
+    )
+
+
+def test_a_wrong_row_behind_a_quote_inside_of_a_cell_is_counted_from_the_beginning() -> None:
+    rows = "1,2\n" * 300_000 + '5",2\n' + "1,2\n" * 300_000
+    Path("t.csv").write_text("a,b\n" + rows + "1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"Row #600003: Expected 2 columns, got 1"):
+        list(open_table("t.csv", ("a", "b"), block_bytes=100_000))
+
+
+def test_finding_where_to_cut_holds_a_block_however_far_the_next_row_is() -> None:
+    Path("t.csv").write_text("a,b\r" + "1,2\r" * 1_000_000, encoding="utf-8")
+    table = open_table("t.csv", ("a", "b"), block_bytes=10_000)
+    tracemalloc.start()
+    [part] = table.parts()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (part.first, part.last) == (0, None)
+    assert peak < 200_000
+    assert sum(map(len, table)) == 1_000_000
+
+
 def test_a_ragged_row_far_down_the_file_is_found() -> None:
     Path("t.csv").write_text("a,b\n" + "1,2\n" * 500_000 + "1\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"^t\.csv can't be read"):
@@ -489,6 +546,45 @@ def test_the_old_table_stands_until_the_block_ends() -> None:
     with writing(Path("table")) as folder:
         save_part(folder, 0, TWO)
         assert contents(Path("table")) == before
+
+
+def test_a_part_that_two_workers_write_at_once_is_whole() -> None:
+    with writing(Path("table")) as folder, writing_part(folder, 0) as one:
+        one(dataset.as_table(TWO))
+        with writing_part(folder, 0) as other:
+            other(dataset.as_table(TWO))
+    assert contents(Path("table")) == contents(save(TWO))
+
+
+def test_what_a_killed_worker_left_is_no_part_of_the_table() -> None:
+    with writing(Path("table")) as folder:
+        save_part(folder, 0, ONE)
+        killed = writing_part(folder, 1)
+        killed.__enter__()(dataset.as_table(TWO))
+    assert [path.name for path in Path().iterdir()] == ["table"]
+    assert contents(Path("table")) == contents(save(ONE))
+
+
+def test_a_worker_that_is_given_up_adds_nothing_to_the_table() -> None:
+    with writing(Path("table")) as folder:
+        save_part(folder, 0, ONE)
+        late = writing_part(folder, 0)
+        late.__enter__()(dataset.as_table(TWO))
+    with pytest.raises(FileNotFoundError):
+        late.__exit__(None, None, None)
+    assert contents(Path("table")) == contents(save(ONE))
+
+
+def test_what_a_killed_worker_left_is_no_part_of_a_csv_file() -> None:
+    with dataset.writing_csv(Path("t.csv")) as folder:
+        with dataset.writing_csv_part(folder, 0) as write:
+            write(dataset.as_table(TWO))
+        killed = dataset.writing_csv_part(folder, 1)
+        killed.__enter__()(dataset.as_table(TWO))
+        # as much as its buffer holds would only be written at its end
+        next(folder.glob(".*")).write_text("left", encoding="utf-8")
+    assert Path("t.csv").read_text() == "id,x\n3,1.5\n"
+    assert [path.name for path in Path().iterdir()] == ["t.csv"]
 
 
 def fail_to_save(frame: pd.DataFrame) -> None:

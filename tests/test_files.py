@@ -1,13 +1,15 @@
 import errno
 import json
 import math
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import joblib
 import pandas as pd
 import pytest
 
-from ridgeline.files import replacing, write_csv, write_json, write_model
+from ridgeline.files import replacing, scratch, write_csv, write_json, write_model
 
 
 def fill(path: Path, text: str, folder: bool) -> None:
@@ -91,6 +93,42 @@ def test_an_exception_leaves_the_old_one_and_nothing_else(tmp_path: Path, folder
 def test_an_exception_leaves_nothing_where_nothing_was(tmp_path: Path, folder: bool) -> None:
     with pytest.raises(KeyError):
         fail_to_replace(tmp_path / "it", folder)
+    assert names(tmp_path) == []
+
+
+def fail_to_fill(folder: Path) -> None:
+    with scratch(folder) as place:
+        fill(place / "it", "new", folder=False)
+        raise KeyError
+
+
+@pytest.mark.parametrize("failing", [fail_to_fill, lambda path: fail_to_replace(path, folder=True)])
+def test_an_error_is_told_where_workers_still_write_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: Callable[[Path], None]
+) -> None:
+    def rmdir(path: str, *, dir_fd: int | None = None) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    with pytest.raises(KeyError):
+        failing(tmp_path / "it")
+
+
+def test_a_scratch_folder_is_empty_and_gone_at_the_end(tmp_path: Path) -> None:
+    with scratch(tmp_path / "it") as folder:
+        assert names(folder) == []
+        assert folder.is_absolute()
+        fill(folder / "inner", "some", folder=True)
+    assert names(tmp_path) == []
+
+
+def test_a_worker_of_a_killed_run_can_not_write_into_the_next_ones_folder(tmp_path: Path) -> None:
+    killed = scratch(tmp_path / "it")
+    left = killed.__enter__()
+    with scratch(tmp_path / "it") as folder:
+        with pytest.raises(FileNotFoundError):
+            fill(left / "part", "old", folder=False)
+        assert names(folder) == []
     assert names(tmp_path) == []
 
 
