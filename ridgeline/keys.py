@@ -1,15 +1,15 @@
 """Whether each row's key is there once, however many rows there are.
 
 Of each key a 64-bit hash is kept, in files: 8 bytes a row on disk while a table is checked, and
-in memory one bucket of hashes at a time. Rows whose hash comes twice are suspects, no more: two
+in memory one bucket of hashes a thread. Rows whose hash comes twice are suspects, no more: two
 different keys may share one, of a billion keys about one pair in thirty tables. Whoever asks
 reads the suspects' keys again and compares them.
 """
 
 import hashlib
-import os
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from ridgeline.engine import Map
 from ridgeline.files import naming
 
 Hashes = npt.NDArray[np.uint64]
-BUCKET_ROWS = 1 << 22  # 32 MB of hashes are sorted at a time
+BUCKET_ROWS = 1 << 22  # 32 MB of hashes, sorted at a time; twice that where most are equal
 MOST_SUSPECTS = 100_000
 
 
@@ -33,7 +33,7 @@ def hashes(keys: "pd.Series | pa.ChunkedArray", seed: int) -> Hashes:
 
 def spill(folder: Path, number: int, values: Hashes) -> None:
     """Write the hashes of a table's part number `number`, sorted, to a file in `folder`."""
-    partial_file = folder / f".{number}.{os.getpid()}"
+    partial_file = folder / f".{number}.{uuid4().hex}"
     with naming(partial_file):
         partial_file.write_bytes(np.sort(values).data)
         partial_file.replace(folder / f"{number}.u64")
@@ -73,14 +73,32 @@ def _bucket(files: list[Path], buckets: int, bucket: int) -> tuple[Hashes, int]:
             mapped = np.memmap(file, np.uint64, mode="r")
             first = int(mapped.searchsorted(bounds[0]))
             spans.append((file, first, int(mapped.searchsorted(bounds[1], "right"))))
-    together = np.empty(sum(last - first for _, first, last in spans), np.uint64)
+    rows = sum(last - first for _, first, last in spans)
+    together = np.empty(min(rows, 2 * BUCKET_ROWS), np.uint64)
     end = 0
     for file, first, last in spans:
-        start, end = end, end + last - first
         with file.open("rb") as stream:
             stream.seek(first * together.itemsize)
-            stream.readinto(together[start:end].data)
-    together.sort()  # in place: what is in memory is the bucket, once
+            while first < last:
+                if end == len(together):  # most hashes are equal
+                    end = _thinned(together)
+                    if 2 * end > len(together):
+                        together = np.resize(together, 2 * len(together))
+                free = together[end : end + last - first]
+                stream.readinto(free.data)
+                first, end = first + len(free), end + len(free)
+    end = _thinned(together[:end])
+    together = together[:end]
     again = together[1:][together[1:] == together[:-1]]
     values = np.unique(again)
-    return values[:MOST_SUSPECTS], len(again) + len(values)
+    return values[:MOST_SUSPECTS], rows - (end - len(again) - len(values))
+
+
+def _thinned(values: Hashes) -> int:
+    """Sort hashes; leave two at most of those that are equal, at the front; return how many."""
+    values.sort()  # in place: what is in memory is the bucket, once
+    kept = values[2:] != values[:-2]
+    end = len(values) - len(kept) + int(kept.sum())
+    if end < len(values):
+        values[2:end] = values[2:][kept]
+    return end
