@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-BAR_SECONDS, LOG_SECONDS = 0.1, 30
+BAR_SECONDS, LOG_SECONDS = 0.1, 30  # between what is shown; the first after a second
 CLEAR = "\r\033[K"
 LOG_LINE = "{desc}: {n_fmt} of about {total_fmt} rows, {rate_fmt}, {remaining} left"
 
@@ -48,17 +48,18 @@ def bar(stage: str, size: Callable[[], int]) -> Iterator[Done]:
     """
     terminal = sys.stderr.isatty()
     pause = BAR_SECONDS if terminal else LOG_SECONDS
-    started = shown = time.monotonic()
+    started = time.monotonic()
+    due = started + 1
     done = seen = total = 0
 
     def add(part: Sized, result: object = None, rows: int | None = None) -> None:  # noqa: ARG001 - engine.mapped tells of it
-        nonlocal done, seen, total, shown
+        nonlocal done, seen, total, due
         done += part.size
         seen += part.size if rows is None else rows
         now = time.monotonic()
-        if now - started < 1 or now - shown < pause:
+        if now < due:
             return
-        shown, total = now, total or size()
+        due, total = now + pause, total or size()
         told = tqdm.format_meter(
             seen,
             round(seen * max(total / done, 1)) if done else None,
@@ -79,5 +80,5 @@ def bar(stage: str, size: Callable[[], int]) -> Iterator[Done]:
     try:
         yield add
     finally:
-        if terminal and shown > started:
+        if terminal and due > started + 1:
             print(CLEAR, end="", file=sys.stderr, flush=True)

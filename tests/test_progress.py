@@ -59,11 +59,21 @@ def test_a_terminal_shows_rows_rate_and_time_left_on_one_line(
     assert not any("\n" in bar for bar in bars)
 
 
-def test_a_log_gets_a_line_each_half_minute(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert shown(clock, monkeypatch, io.StringIO(), 100).splitlines() == [
-        "train: 150k of about 500k rows, 5.00k rows/s, 01:10 left",
-        "train: 300k of about 500k rows, 5.00k rows/s, 00:40 left",
-        "train: 450k of about 500k rows, 5.00k rows/s, 00:10 left",
+def test_a_log_gets_a_line_after_a_second_then_each_half_minute(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shown(clock, monkeypatch, io.StringIO(), 80).splitlines() == [
+        "train: 50.0k of about 500k rows, 6.25k rows/s, 01:12 left",
+        "train: 250k of about 500k rows, 6.25k rows/s, 00:40 left",
+        "train: 450k of about 500k rows, 6.25k rows/s, 00:08 left",
+    ]
+
+
+def test_a_log_gets_one_line_of_a_stage_of_seconds(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shown(clock, monkeypatch, io.StringIO(), 5).splitlines() == [
+        "train: 100k of about 500k rows, 100k rows/s, 00:04 left"
     ]
 
 
