@@ -89,7 +89,8 @@ def fit(
     Raises
     ------
     DataError
-        When there are fewer than two rows: with one, nothing can be left out.
+        When there are fewer than two rows: with one, nothing can be left out. When no penalty's
+        error is a finite number.
     """
     total = reduce(combine, map(moments, parts), NO_ROWS)
     if total.rows < 2:
@@ -99,10 +100,14 @@ def fit(
     weights = (shrink * Zty).T  # (r, a): coefficients in the basis V
     errors_of = partial(_squared_errors, total, V, shrink, weights)
     errors: Array = reduce(np.add, map(errors_of, parts)) / total.rows
-    # a penalty too small to keep a row from being fitted exactly leaves 0 / 0 there
-    if np.isnan(errors).all():
-        raise DataError("every penalty is too small for these training rows; raise train.alphas")
-    best = int(np.argmin(np.where(np.isnan(errors), np.inf, errors)))
+    # a penalty too small to keep a row from being fitted exactly leaves 0 / 0 there, or x / 0
+    usable = np.isfinite(errors)
+    if not usable.any():
+        raise DataError(
+            "every penalty is too small for these training rows, or the target too large; raise "
+            "train.alphas, or scale the target down"
+        )
+    best = int(np.argmin(np.where(usable, errors, np.inf)))
 
     model = RidgeCV(alphas=list(alphas))
     model.alpha_ = float(alphas[best])
@@ -118,11 +123,12 @@ def moments(part: tuple[Array, Array]) -> Moments:
     X, y = part
     if not len(y):
         return NO_ROWS
-    mean = np.append(X.mean(axis=0), y.mean())
-    cross = np.zeros((len(mean), len(mean)))
-    for rows in _chunks(y):
-        apart = np.vstack([X[rows].T, y[rows]]) - mean[:, None]
-        cross += apart @ apart.T
+    with np.errstate(over="ignore", invalid="ignore"):  # `fit` tells of it
+        mean = np.append(X.mean(axis=0), y.mean())
+        cross = np.zeros((len(mean), len(mean)))
+        for rows in _chunks(y):
+            apart = np.vstack([X[rows].T, y[rows]]) - mean[:, None]
+            cross += apart @ apart.T
     return Moments(len(y), mean, cross)
 
 

@@ -212,6 +212,21 @@ def test_a_penalty_whose_error_can_not_be_computed_is_not_chosen():
         assert ridge.fit([(X, y)], (1.0, 1e-20)).model.alpha_ == 1.0
 
 
+@pytest.mark.parametrize("error", [np.inf, np.nan])
+def test_penalties_of_which_none_leaves_a_finite_error_are_refused(error, monkeypatch):
+    # which of the two comes of fitting a row exactly, rounding decides
+    monkeypatch.setattr(ridge, "_squared_errors", lambda *_: np.full(len(ALPHAS), error))
+    with pytest.raises(DataError, match=r"every penalty is too small .*; raise train\.alphas"):
+        ridge.fit([random_rows()], ALPHAS)
+
+
+@pytest.mark.parametrize("size", [1e160, 1e308])
+def test_a_target_too_large_to_be_squared_is_refused(size):
+    X, y = random_rows()
+    with pytest.raises(DataError, match="or the target too large"):
+        ridge.fit([(X, size * np.sign(y))], ALPHAS)
+
+
 def test_the_error_is_that_of_leaving_each_row_out():
     X, y = random_rows(rows=12)
     squares = []
