@@ -150,6 +150,38 @@ def test_the_plain_way_is_left_out_where_it_does_not_fit() -> None:
     assert scale.too_large(1_000_000_000, [line]) == "it would need 1000000 GB"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [([], 1), (["--rounds", "1"], 1), (["--kind", "csv"], 0), (["--rows", "1000000"], 0)],
+)
+def test_the_documented_measurements_are_only_replaced_by_the_same_sizes_and_kind(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], written: int
+) -> None:
+    calls = []
+    monkeypatch.setattr(sys, "argv", ["scale", *arguments])
+    monkeypatch.setattr(scale, "scale", lambda folder, arguments: [[{"rows": 1000}]])
+    monkeypatch.setattr(scale, "write", calls.append)
+    scale.main()
+    assert len(calls) == written
+
+
+ENVIRON = """
+import os
+from distributed import Client
+with Client({address!r}) as client:
+    for found in client.run(lambda: [os.environ.get(name) for name in {names}]).values():
+        print(*found)
+"""
+
+
+@pytest.mark.slow
+def test_workers_of_the_bench_give_memory_back_late(tmp_path: Path) -> None:
+    with bar.cluster(tmp_path, ROOT) as address:
+        program = ENVIRON.format(address=address, names=[*bar.MALLOC])
+        done = run(sys.executable, "-c", program, cwd=ROOT)
+    assert done.stdout.splitlines() == ["134217728 33554432"] * bar.WORKERS
+
+
 def test_a_promise_is_kept_or_broken(capsys: pytest.CaptureFixture[str]) -> None:
     bar.tell("a", "1", True)
     bar.tell("b", "2", False)
