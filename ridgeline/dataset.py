@@ -489,6 +489,7 @@ def _read_csv(part: Part) -> Iterator[pa.RecordBatch]:
             _check_quotes(part.file, part.place, part.first)
             return
         block = stream.read(part.last - part.first)
+        ends = part.last == stream.size()
     if not part.begins and not block[:1000].strip() and not block.strip():
         yield nothing  # but empty lines
         return
@@ -500,7 +501,7 @@ def _read_csv(part: Part) -> Iterator[pa.RecordBatch]:
         except pa.ArrowInvalid:
             _fail_from_beginning(part)
             raise
-    if block.count(b'"') % 2:
+    if ends and block.count(b'"') % 2:
         _check_quotes(part.file, part.place, part.first)
     yield from table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
 
