@@ -31,7 +31,7 @@ DAY = 24 * 3600
 # Where each stage is killed as `dvc repro` runs it.
 POINTS = {
     "prepare": "os.rename data/prepared/validation",  # of its outputs one is there
-    "featurize": "os.mkdir data/features/.test.partial",  # it has begun, and none is there
+    "featurize": "os.mkdir data/features/.test.parts.partial",  # it has begun, and none is there
     "train": "shutil.copyfile mlartifacts",  # all are there, and MLflow has half a run
     "register": "os.rename models/registered.json",  # MLflow has the version, DVC not yet
     "predict": "os.rename metrics/test.json",
