@@ -8,7 +8,6 @@ claim, and puts right what it finds wrong. Whoever writes last has seen every cl
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import mlflow
@@ -226,13 +225,12 @@ def load_model(client: mlflow.MlflowClient, version: ModelVersion) -> "Pipeline"
 
     uri = f"models:/{version.name}/{number(version)}"
     try:
-        with TemporaryDirectory() as folder:
-            files = Path(download_artifacts(uri, dst_path=folder))
-            flavor = mlflow.models.Model.load(files / "MLmodel").flavors["sklearn"]
-            if flavor.get("serialization_format") != "skops":
-                raise ModelError(f"{uri} is not in the skops format: loading it could run code")
-            model: Pipeline = skops.io.load(files / flavor["pickled_model"], trusted=TRUSTED_TYPES)
-            return model
+        files = Path(download_artifacts(uri))
+        flavor = mlflow.models.Model.load(files / "MLmodel").flavors["sklearn"]
+        if flavor.get("serialization_format") != "skops":
+            raise ModelError(f"{uri} is not in the skops format: loading it could run code")
+        model: Pipeline = skops.io.load(files / flavor["pickled_model"], trusted=TRUSTED_TYPES)
+        return model
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - torn files raise whatever their readers do
