@@ -118,6 +118,12 @@ def check(folder: Path, kind: str) -> None:
         + ")",
         large.memory <= 1.2 * a.memory and large.memory < GIB,
     )
+    alone = [in_turn(stage, "stage", PYTHON_CPU_COUNT="1")]
+    tell(
+        "two threads there, where figures weigh little, at least 1.7 × as fast as one",
+        f"{faster(alone, [parts]):.2f} × (" + by_stage(alone, [parts]) + ")",
+        faster(alone, [parts]) >= 1.7,
+    )
 
 
 def in_turn(folder: Path, module: str, **changes: str) -> dict[str, Run]:
