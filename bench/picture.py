@@ -59,20 +59,22 @@ def _line(axes: Axes, points: Points, color: str, label: str, style: str, marker
         return
     x, y = zip(*points, strict=True)
     axes.plot(x, y, color=color, linestyle=style, marker=marker, markersize=5, linewidth=2)
-    place = (0, -56) if label == "Ridgeline" else (-14, -2)
+    # the one that ends higher has room on its left, the other one below itself
+    point, place, side = (-1, (-14, -2), "right") if style == "--" else (-3, (10, -18), "left")
+    point = max(point, -len(x))
     axes.annotate(
         label,
-        (x[-1], y[-1]),
+        (x[point], y[point]),
         place,
         textcoords="offset points",
         color=color,
-        ha="right",
+        ha=side,
         weight="bold",
     )
 
 
 def _short(value: float, _: object) -> str:
-    for size, unit in ((1e9, " billion"), (1e6, " million"), (1e3, ",000")):
+    for size, unit in ((1e9, " bn"), (1e6, " M"), (1e3, ",000")):
         if value >= size:
             return f"{value / size:,g}{unit}"
     return f"{value:g}"
