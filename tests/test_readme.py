@@ -118,7 +118,7 @@ CHECKS: dict[str, Callable[[Path, Done], None]] = {
     "dvc exp run -S 'train.alphas=[0.1,1,10]'": stages_run("train", "register", "predict"),
     "dvc exp show --only-changed": says("workspace"),
     "dvc plots show": says("dvc_plots/index.html"),
-    "dvc remote add shelf ../ridgeline-data": lambda project, done: None,
+    "dvc remote add --local shelf ../ridgeline-data": lambda project, done: None,
     "dvc push -r shelf": remote_holds_the_model,
     "dvc pull -r shelf": says("Everything is up to date."),
     SWEEP[0]: says("Queued experiment"),
