@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from ridgeline import dataset, engine, gate, pipeline, registry, scoring, tracking
+from ridgeline import dataset, engine, gate, pipeline, progress, registry, scoring, tracking
 from ridgeline.config import Gate, Settings
 from ridgeline.errors import ModelError, RidgelineError, TrackingError
 
@@ -164,7 +164,8 @@ def _rmse(model: "Pipeline", settings: Settings, baseline: float, place: Path) -
     target = settings.data.target
     table = dataset.open_table(place, (target, *settings.data.features))
     work = partial(_score, model, target, baseline)
-    sums = reduce(scoring.add, engine.mapped(work, table.parts()), scoring.NONE)
+    with progress.bar("register", lambda: table.size) as done:
+        sums = reduce(scoring.add, engine.mapped(work, table.parts(), done), scoring.NONE)
     return scoring.metrics(sums)["rmse"]
 
 
