@@ -48,15 +48,12 @@ services: .venv/installed-services env  ## run an S3 store and MLflow's server; 
 push pull: .venv/installed  ## send data and models to the team's S3 store, or fetch them
 	@python -m services.run dvc $@ || { python -m services.buckets --check; exit 1; }
 
-lock: .venv/installed  ## pin the newest versions that requirements*.in allow
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-		requirements.in -o requirements.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-		requirements-services.in -o requirements-services.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-		requirements-dev.in -o requirements-dev.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-		requirements-dask.in -o requirements-dask.txt
+lock: .venv/installed  ## pin the newest versions that requirements*.in allow, a week after their release
+	for name in requirements requirements-services requirements-dev requirements-dask; do \
+		uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+			--exclude-newer "1 week" --generate-hashes --upgrade $$name.in -o $$name.txt || exit; \
+	done
+	python -m ridgeline.environment
 
 clean:  ## remove what can be made again; data and models stay in DVC's cache
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
