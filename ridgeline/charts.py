@@ -1,7 +1,9 @@
 """Figures, drawn the same to the byte each time."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import category
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,9 @@ PREDICTED, ACTUAL, QUIET = "#0b6e99", "#d9730d", "#9b9a97"
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, without matplotlib's version in it."""
-    with replacing(path) as partial:
+    with replacing(path) as partial, warnings.catch_warnings():
+        # letters that matplotlib's font lacks are drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(partial, format="png", dpi=150, metadata={"Software": None})
 
 
@@ -35,7 +39,8 @@ def error_by_alpha(alphas: Sequence[float], rmse: Array, chosen: float) -> Figur
 
 def coefficients(names: Sequence[str], values: Array) -> Figure:
     """Draw each feature's coefficient, the largest on top, and at most `SHOWN_FEATURES`."""
-    order = np.argsort(np.abs(values), kind="stable")[-SHOWN_FEATURES:]
+    # the two columns of a category with two values differ by rounding: let it not order them
+    order = np.argsort(np.abs(values).astype(np.float32), kind="stable")[-SHOWN_FEATURES:]
     shown = f", the {len(order)} largest of {len(names)}" if len(order) < len(names) else ""
     figure, axes = _figure(
         f"Coefficients by feature{shown}", "coefficient", "", height=max(2.5, 0.25 * len(order) + 1)
@@ -104,6 +109,10 @@ def _figure(
 
 
 def _label(text: str, longest: int) -> str:
-    """Cut a user's text to what a label has room for; matplotlib would set $…$ as a formula."""
+    """Cut a user's text to what a label has room for; matplotlib would set $…$ as a formula.
+
+    Control characters, line breaks among them, have no glyph; they become replacement characters.
+    """
     cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
-    return cut.replace("$", r"\$")
+    shown = "".join("\N{REPLACEMENT CHARACTER}" if category(c)[0] == "C" else c for c in cut)
+    return shown.replace("$", r"\$")

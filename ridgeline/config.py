@@ -58,6 +58,11 @@ def _tag_keys(tags: dict[str, str]) -> dict[str, str]:
     return tags
 
 
+# what pyarrow takes as missing in a CSV
+MISSING_VALUES = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null",
+)  # fmt: skip
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -70,6 +75,7 @@ class Data:
     target: Text
     categorical: tuple[Text, ...]
     numeric: tuple[Text, ...]
+    missing_values: tuple[Annotated[str, Strict()], ...] = MISSING_VALUES
 
     @model_validator(mode="after")
     def _each_column_once(self) -> Self:

@@ -20,7 +20,10 @@ from ridgeline.errors import DataError
 
 EXAMPLES = 5
 MISSING, NOT_A_NUMBER, NOT_FINITE = "is missing", "is not a number", "is not finite"
+LARGEST = 1e150  # squares of larger numbers, and sums of them, overflow
+TOO_LARGE = f"is too large (above {LARGEST:g} in absolute value)"
 ABSENT, REPEATED = "is not a column of", "is not unique"
+NAN = ("nan", "+nan", "-nan")  # what parsers of numbers take for one that is missing
 RULES = {"column_in_dataframe": ABSENT, "not_nullable": MISSING}
 
 Cells = dict[str, pd.Series]
@@ -30,9 +33,9 @@ Cells = dict[str, pd.Series]
 class Contract:
     """The columns a table must have.
 
-    `key` names each row once. `target` is a finite number in every row; None asks for no
-    target. `categorical` are text, `numeric` finite numbers; either may be
-    missing in some rows.
+    `key` names each row once. `target` is a finite number, not above `LARGEST`, in every row; None
+    asks for no target. `categorical` are text, `numeric` such numbers; either may be missing in
+    some rows.
     """
 
     key: str
@@ -203,7 +206,7 @@ def _kept(table: pa.Table, contract: Contract) -> pa.Table | None:
         if name in contract.text:
             column = column.cast(pa.string()) if _is_text(column.type) else None
         else:
-            column = _finite(column)
+            column = _numbers(column)
         if column is None or (name in contract.required and column.null_count):
             return None
         columns.append(column)
@@ -218,16 +221,20 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or any(is_kind(kind) for is_kind in text)
 
 
-def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Return numbers as float64, if all of them are finite; NaN is one that is missing."""
+def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return numbers as float64, if all of them can be squared; NaN is one that is missing."""
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         return None
     column = column.cast(pa.float64(), safe=False)
-    if pc.all(pc.is_finite(column)).as_py() is False:
+    if not _all_small(column):
         column = pc.if_else(pc.is_nan(column), None, column)
-        if pc.all(pc.is_finite(column)).as_py() is False:
+        if not _all_small(column):
             return None
     return column
+
+
+def _all_small(column: pa.ChunkedArray) -> bool:
+    return pc.all(pc.less_equal(pc.abs(column), LARGEST)).as_py() is not False
 
 
 def _explained(table: pa.Table, contract: Contract, first_row: int) -> Checked:
@@ -273,7 +280,12 @@ def _failures(contract: Contract, frame: pd.DataFrame) -> pd.DataFrame | None:
     # imported here: it takes half a second, and most tables keep their contract
     import pandera.pandas as pandera
 
-    finite = pandera.Check(np.isfinite, error=NOT_FINITE)
+    finite = [
+        pandera.Check(np.isfinite, error=NOT_FINITE),
+        pandera.Check(
+            lambda values: ~(values.abs().between(LARGEST, np.inf, "neither")), error=TOO_LARGE
+        ),
+    ]
     columns = {
         contract.key: pandera.Column("str", nullable=False),
         **{name: pandera.Column("str", nullable=True) for name in contract.categorical},
@@ -296,6 +308,7 @@ def _typed(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, Cells
         if name in frame:
             numbers[name] = _as_numbers(frame[name])
             unread = frame[name][frame[name].notna() & numbers[name].isna()]
+            unread = unread[~unread.astype("str").str.lower().isin(NAN)]
             if len(unread):
                 unreadable[name] = unread
     return frame.assign(**text, **numbers), unreadable

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.fs
 import pyarrow.parquet
@@ -43,7 +45,8 @@ class Part:
     `number` counts the table's parts from 0. `file` is the file as it was named, `place` where
     it is found from anywhere; `first` and `last` are the span of bytes or row groups, last
     excluded (None: to the end); `size` its share of `Table.size`. `header` are the columns'
-    names for a block that doesn't begin with them.
+    names for a block that doesn't begin with them; `missing_values` the texts that mean missing
+    in CSV.
     """
 
     number: int
@@ -56,6 +59,7 @@ class Part:
     last: int | None
     size: int
     header: tuple[str, ...] | None = None
+    missing_values: tuple[str, ...] | None = None
 
     @property
     def begins(self) -> bool:
@@ -91,6 +95,7 @@ class Table:
     numeric: tuple[str, ...] = ()
     part_rows: int = PART_ROWS
     block_bytes: int = BLOCK_BYTES
+    missing_values: tuple[str, ...] | None = None
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Read the table, at most `part_rows` rows at a time."""
@@ -125,6 +130,7 @@ class Table:
                         last,
                         size,
                         tuple(names) if first else None,
+                        self.missing_values,
                     )
 
     @property
@@ -139,6 +145,7 @@ def open_table(
     numeric: Sequence[str] = (),
     part_rows: int = PART_ROWS,
     block_bytes: int = BLOCK_BYTES,
+    missing_values: Sequence[str] | None = None,
 ) -> Table:
     """Find a table's files, without reading them.
 
@@ -157,6 +164,9 @@ def open_table(
         fewer rows each, are a part.
     block_bytes : int
         How long a part of CSV is, at the most by a row.
+    missing_values : sequence of str, optional
+        The texts that mean missing in CSV; by default those of pyarrow. (In a column of numbers
+        that also holds for NaN, and in Parquet for nulls alone.)
 
     Returns
     -------
@@ -176,7 +186,8 @@ def open_table(
         raise DataError(
             f"{source} {what}; name a .csv or .parquet file, or a folder or glob of either kind"
         )
-    return Table(files, tuple(columns), tuple(numeric), part_rows, block_bytes)
+    missing = None if missing_values is None else tuple(missing_values)
+    return Table(files, tuple(columns), tuple(numeric), part_rows, block_bytes, missing)
 
 
 def column_names(file: str | Path) -> list[str]:
@@ -188,6 +199,28 @@ def column_names(file: str | Path) -> list[str]:
             with pyarrow.csv.open_csv(stream, serial, parse) as reader:
                 return list(reader.schema.names)
         return list(pyarrow.parquet.read_schema(stream).names)
+
+
+def missing_texts(
+    columns: Sequence[str], missing_values: Sequence[str], part: Part
+) -> Counter[tuple[str, str]]:
+    """Count the cells of a part of CSV that are missing because of their text, by column and text.
+
+    Returns
+    -------
+    Counter of (str, str)
+        Column and text, empty cells apart. Of Parquet nothing: there a text is what it says.
+    """
+    found: Counter[tuple[str, str]] = Counter()
+    if not _is_csv(part.file):
+        return found
+    texts = pa.array([text for text in missing_values if text], pa.string())
+    wanted = tuple(name for name in columns if name in part.columns)
+    for table in replace(part, columns=wanted, numeric=(), missing_values=()).tables():
+        for name in wanted:
+            counted = pc.value_counts(table[name].filter(pc.is_in(table[name], texts)))
+            found.update({(name, e["values"]): e["counts"] for e in counted.to_pylist()})
+    return found
 
 
 def arrays(features: Sequence[str], target: str, part: Part) -> tuple[Array, Array]:
@@ -550,7 +583,10 @@ def _reader(
         pyarrow.csv.ReadOptions(use_threads=False, column_names=part.header),
         pyarrow.csv.ParseOptions(newlines_in_values=quotes),
         pyarrow.csv.ConvertOptions(
-            include_columns=part.columns, column_types=types, strings_can_be_null=True
+            include_columns=part.columns,
+            column_types=types,
+            null_values=part.missing_values,
+            strings_can_be_null=True,
         ),
     )
 

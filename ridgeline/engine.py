@@ -18,12 +18,12 @@ from functools import cache, partial
 from importlib.metadata import version
 from typing import Any, Protocol, TypeVar
 
+from ridgeline import environment
 from ridgeline.errors import EngineError
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
 PATIENCE = 5  # seconds a scheduler may take to answer, and its first worker to come
 AHEAD = 256  # tasks a cluster is given before the first result is taken, or twice its threads
-LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn")  # those that shape an output's bytes
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -246,4 +246,4 @@ def _signature() -> tuple[str, ...]:
         for library in threadpoolctl.threadpool_info()
         if library["user_api"] == "blas"
     }
-    return (*sorted(blas), *(f"{name}-{version(name)}" for name in LIBRARIES))
+    return (*sorted(blas), *(f"{name}-{version(name)}" for name in environment.COMPUTING))

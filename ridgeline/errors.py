@@ -1,12 +1,13 @@
 """What a user can get wrong. Each error's text says what, where, and what to do about it.
 
-RidgelineError      the root: a stage prints its text and exits with status 1
-├── SettingsError   params.yaml (or dvc.yaml) says something that can't be done
-├── DataError       a table can't be read, or breaks the data contract
-├── ModelError      a registered model can't be loaded
-├── EngineError     the Dask cluster can't be reached, or can't do the work
-├── TrackingError   MLflow can't be reached, or lacks what a stage needs from it
-└── RevisionError   git or DVC can't bring an earlier state back
+RidgelineError         the root: a stage prints its text and exits with status 1
+├── SettingsError      params.yaml (or dvc.yaml) says something that can't be done
+├── InstallationError  another version of a package is installed than the pinned one
+├── DataError          a table can't be read, or breaks the data contract
+├── ModelError         a registered model can't be loaded
+├── EngineError        the Dask cluster can't be reached, or can't do the work
+├── TrackingError      MLflow can't be reached, or lacks what a stage needs from it
+└── RevisionError      git or DVC can't bring an earlier state back
 """
 
 import sys
@@ -20,6 +21,10 @@ class RidgelineError(Exception):
 
 class SettingsError(RidgelineError):
     """The settings ask for something that is not allowed."""
+
+
+class InstallationError(RidgelineError):
+    """Another version of a package is installed than the one that is pinned."""
 
 
 class DataError(RidgelineError):
@@ -40,6 +45,11 @@ class TrackingError(RidgelineError):
 
 class RevisionError(RidgelineError):
     """A state that git and DVC should remember can't be brought back."""
+
+
+def warn(text: str) -> None:
+    """Print a warning: what a user should know, although the work goes on."""
+    print(f"warning: {text}", file=sys.stderr)
 
 
 @contextmanager

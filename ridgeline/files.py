@@ -87,11 +87,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def write_model(path: Path, model: object) -> None:
     """Write a fitted estimator for ``joblib.load``, the same bytes for equal estimators.
 
-    `fast` makes the pickle without a memo. What a memo refers back to depends on which equal
-    strings happen to be one object, and so on what else the process has imported.
+    The protocol is fixed, since Python's default changes in 3.14. `fast` makes the pickle without
+    a memo: what a memo refers back to depends on which equal strings happen to be one object, and
+    so on what else the process has imported.
     """
     with replacing(path) as partial, partial.open("wb") as file:
-        pickler = NumpyPickler(file)
+        pickler = NumpyPickler(file, protocol=4)
         pickler.fast = True
         pickler.dump(model)
 

@@ -14,11 +14,12 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ridgeline import content
+from ridgeline import content, environment
 from ridgeline.config import read_yaml
 from ridgeline.errors import SettingsError
 
 Values = dict[str, Any]
+PARAMS = "params.yaml"
 DIGEST = "dvc.lock"  # the tag that has a record's digest
 
 
@@ -83,16 +84,22 @@ def load(name: str, folder: Path = Path()) -> Stage:
     stages = read_yaml(folder / "dvc.yaml").get("stages", {})
     if name not in stages:
         raise SettingsError(f"dvc.yaml has no stage {name!r}; add it, or run one of: {[*stages]}")
-    stage, params = stages[name], read_yaml(folder / "params.yaml")
+    stage, params = stages[name], read_yaml(folder / PARAMS)
 
     def paths(kind: str) -> tuple[Path, ...]:
         entries = [e if isinstance(e, str) else next(iter(e)) for e in stage.get(kind, [])]
         filled = [
-            re.sub(r"\$\{(.+?)\}", lambda m: str(_value(params, m[1])), entry) for entry in entries
+            re.sub(r"\$\{(.+?)\}", lambda m: str(_value(params, m[1], PARAMS)), entry)
+            for entry in entries
         ]
         return tuple(Path(entry) for entry in filled if not _in_s3(entry))
 
-    declared = {key: _value(params, key) for key in stage.get("params", [])}
+    declared: Values = {}
+    for entry in stage.get("params", []):
+        named = entry if isinstance(entry, dict) else {PARAMS: [entry]}
+        for file, keys in named.items():
+            values = _read_params(folder / file)
+            declared |= {key: _value(values, key, file) for key in keys}
     return Stage(name, paths("deps"), paths("outs") + paths("metrics"), flat(declared))
 
 
@@ -115,7 +122,7 @@ def locked(text: str) -> dict[str, Record]:
             name,
             _md5s(entry.get("deps", [])),
             _md5s(entry.get("outs", [])),
-            flat(entry.get("params", {}).get("params.yaml", {})),
+            flat({k: v for file in entry.get("params", {}).values() for k, v in file.items()}),
         )
         for name, entry in stages.items()
     }
@@ -199,10 +206,14 @@ def _in_s3(path: str) -> bool:
     return path.startswith("s3://")
 
 
-def _value(params: Values, key: str) -> Any:
+def _read_params(path: Path) -> Values:
+    return environment.read(path.parent) if path.name == environment.FILE.name else read_yaml(path)
+
+
+def _value(params: Values, key: str, file: str) -> Any:
     value: Any = params
     for name in key.split("."):
         if not isinstance(value, dict) or name not in value:
-            raise SettingsError(f"dvc.yaml names {key}, which params.yaml lacks; add it to either")
+            raise SettingsError(f"dvc.yaml names {key}, which {file} lacks; add it to either")
         value = value[name]
     return value

@@ -30,16 +30,14 @@ from mlflow.entities import (
     Param,
 )
 from mlflow.exceptions import MlflowException
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from ridgeline import pipeline, source
+from ridgeline import pipeline, source, store
 from ridgeline.dataset import SUFFIXES
 from ridgeline.errors import TrackingError
 from ridgeline.source import public
 
 MD5 = "dvc.md5"
-SQLITE = "sqlite:///"
 PATIENCE = 5  # seconds a server may take to say that it is there
 ARTIFACTS, MODEL = (".json", ".csv", ".png"), ".joblib"
 DAY = 24 * 3600 * 1000  # milliseconds
@@ -53,20 +51,14 @@ REQUIREMENTS = [
 
 
 def connect() -> mlflow.MlflowClient:
-    """Connect to the store that ``MLFLOW_TRACKING_URI`` names, or to the embedded one.
-
-    The embedded store is ``mlflow.db`` in the project's root. A path is made absolute there: DVC
-    runs queued and temporary experiments in folders that it deletes, and tells where the root is.
+    """Connect to the store; see `store.tracking_uri`.
 
     Raises
     ------
     TrackingError
         When a server doesn't answer within seconds, or the store can't be used.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    if uri.startswith(SQLITE):
-        _, asked, options = uri.partition("?")
-        uri = f"{_sqlite(_root() / _database(uri))}{asked}{options}"
+    uri = store.tracking_uri()
     os.environ["MLFLOW_TRACKING_URI"] = uri
     if uri.startswith(("http://", "https://")):
         health = f"{public(uri).rstrip('/')}/health"
@@ -86,8 +78,8 @@ def connect() -> mlflow.MlflowClient:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")
     with speaking_of_mlflow():
-        if uri.startswith(SQLITE):
-            _make_store(_database(uri))
+        if uri.startswith(store.SQLITE):
+            _make_store(store.database(uri))
         return mlflow.MlflowClient()
 
 
@@ -287,8 +279,8 @@ def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
     if found is None:
         # A local database has its artifacts beside it; a server decides for itself.
         url = mlflow.get_tracking_uri()
-        local = url.startswith(SQLITE)
-        location = _database(url).with_name("mlartifacts").as_uri() if local else None
+        local = url.startswith(store.SQLITE)
+        location = store.database(url).with_name("mlartifacts").as_uri() if local else None
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException as error:
@@ -366,19 +358,8 @@ def _make_store(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as folder:
         whole = Path(folder, path.name)
-        mlflow.db.upgrade.main([_sqlite(whole)], standalone_mode=False)  # `mlflow db upgrade`
+        mlflow.db.upgrade.main(
+            [store.database_uri(whole)], standalone_mode=False
+        )  # `mlflow db upgrade`
         with suppress(FileExistsError):  # another process was quicker
             path.hardlink_to(whole)
-
-
-def _sqlite(database: Path) -> str:
-    """Return a database's URI, in which SQLAlchemy takes only these for something else."""
-    return SQLITE + str(database).replace("%", "%25").replace("?", "%3F")
-
-
-def _database(uri: str) -> Path:
-    return Path(str(make_url(uri).database))
-
-
-def _root() -> Path:
-    return Path(os.environ.get("DVC_ROOT", ".")).resolve()

@@ -5,15 +5,16 @@ be set before the libraries that a stage imports.
 """
 
 import gc
-import sys
 import time
 from collections.abc import Callable
 
 from ridgeline import (
     config,
     engine,  # noqa: F401 - it chooses the BLAS kernel before numpy is imported
+    environment,
+    store,
 )
-from ridgeline.errors import TrackingError, told
+from ridgeline.errors import TrackingError, told, warn
 
 # Most of a stage's time is imports, and a third of theirs was collecting garbage they don't make.
 gc.disable()
@@ -32,6 +33,8 @@ def run(name: str, stage: Callable[[config.Settings], None]) -> None:
     started = time.time()
     try:
         with told(name):
+            environment.check()
+            store.tracking_uri()  # a place that can't hold the run is reported before the work
             settings = config.load()
             gc.freeze()
             gc.enable()
@@ -43,7 +46,6 @@ def run(name: str, stage: Callable[[config.Settings], None]) -> None:
             try:
                 tracking.log_stage(name, settings.mlflow.experiment, started)
             except TrackingError as error:
-                warning = f"warning: {name} is done, but its run is not logged: {error}"
-                print(warning, file=sys.stderr)
+                warn(f"{name} is done, but its run is not logged: {error}")
     finally:
         gc.freeze()  # what is left at exit is not worth searching

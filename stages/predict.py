@@ -1,7 +1,6 @@
 """Predict a table with the registered model, and report how close the predictions are."""
 
 import json
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -28,7 +27,7 @@ from ridgeline import (
     tracking,
 )
 from ridgeline.config import Data, Settings
-from ridgeline.errors import ModelError, TrackingError
+from ridgeline.errors import ModelError, TrackingError, warn
 from ridgeline.files import scratch, write_csv, write_json
 from stages import run
 
@@ -63,7 +62,9 @@ def main(settings: Settings) -> None:
 
     data, output = settings.data, Path(settings.predict.output)
     source, columns = settings.predict.input, (data.key, data.target, *data.features)
-    table = dataset.open_table(source, columns, (*data.numeric, data.target))
+    table = dataset.open_table(
+        source, columns, (*data.numeric, data.target), missing_values=data.missing_values
+    )
     labelled = any(data.target in dataset.column_names(file) for file in table.files)
     numeric = (*data.numeric, data.target) if labelled else data.numeric
     wanted = contract.Contract(data.key, None, data.categorical, numeric)
@@ -90,9 +91,9 @@ def main(settings: Settings) -> None:
         findings.tell()
 
     for column, unknown in total.unknown.items():
-        _warn(f"{column} {unknown} not among the training rows; ignored (rows: {unknown.rows})")
+        warn(f"{column} {unknown} not among the training rows; ignored (rows: {unknown.rows})")
     if total.incomplete:
-        _warn(
+        warn(
             f"rows with a missing value, without a prediction: {total.incomplete}; to fill such "
             "values from the training rows, set prepare.missing to impute in params.yaml"
         )
@@ -228,10 +229,6 @@ def _plot(rows: pd.DataFrame, data: Data) -> None:
     charts.save(figure, PLOTS / "predicted_and_actual.png")
     figure = charts.predicted_against_actual(predicted, actual, data.target)
     charts.save(figure, PLOTS / "predicted_against_actual.png")
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ridgeline import contract, dataset, engine, keys, progress, split
-from ridgeline.config import Prepare, Settings
-from ridgeline.errors import DataError
+from ridgeline.config import Data, Prepare, Settings
+from ridgeline.errors import DataError, warn
 from ridgeline.files import scratch, write_json
 from stages import run
 
 PREPARED = Path("data/prepared")
+SUSPICIOUS = 0.1  # share of the rows
+SHOWN = 5
 
 
 class Counts(NamedTuple):
@@ -34,7 +36,9 @@ def main(settings: Settings) -> None:
     """Read ``data.path``; write the three splits and how many rows went where."""
     data, prepare = settings.data, settings.prepare
     wanted = contract.Contract(data.key, data.target, data.categorical, data.numeric)
-    table = dataset.open_table(data.path, wanted.columns, wanted.numbers)
+    table = dataset.open_table(
+        data.path, wanted.columns, wanted.numbers, missing_values=data.missing_values
+    )
     rows: Counter[str] = Counter()
     missing: Counter[str] = Counter()
     findings = contract.Findings(wanted, table)
@@ -69,7 +73,11 @@ def main(settings: Settings) -> None:
             )
 
     counts = {name: rows[name] for name in ("read", "dropped", *split.SPLITS)}
-    print(", ".join(f"{name} {count}" for name, count in counts.items()), "rows")
+    told = {name: f"{name} {count}" for name, count in counts.items()}
+    if counts["dropped"]:
+        told["dropped"] += f" ({_most_frequent(missing)})"
+    print(", ".join(told.values()), "rows")
+    warn_of_missing_texts(table, data, missing, counts["read"])
     write_json(
         Path("metrics/prepare.json"),
         {
@@ -77,6 +85,27 @@ def main(settings: Settings) -> None:
             "missing": {name: missing[name] for name in wanted.columns if missing[name]},
         },
     )
+
+
+def warn_of_missing_texts(
+    table: dataset.Table, data: Data, missing: Counter[str], rows: int
+) -> None:
+    """Warn where a text that means missing, such as NA, may be a category: it is so frequent."""
+    suspects = [name for name in data.categorical if missing[name] > SUSPICIOUS * rows]
+    if suspects:
+        count = partial(dataset.missing_texts, suspects, data.missing_values)
+        texts = sum(engine.mapped(count, table.parts()), Counter[tuple[str, str]]())
+        for (column, text), times in texts.items():
+            if times > SUSPICIOUS * rows:
+                warn(
+                    f"{column} is {text!r} in {times} of {rows} rows, which counts as missing; if "
+                    "it is a category, remove it from data.missing_values in params.yaml"
+                )
+
+
+def _most_frequent(missing: Counter[str]) -> str:
+    shown = [f"{name} {count}" for name, count in missing.most_common(SHOWN) if count]
+    return ", ".join(shown) + (", …" if len(+missing) > SHOWN else "")
 
 
 def divide(

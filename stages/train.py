@@ -1,7 +1,7 @@
 """Fit ridge regression to the training rows, its penalty chosen by leave-one-out validation."""
 
 from functools import partial, reduce
-from math import log10
+from math import isnan, log10
 from pathlib import Path
 
 import joblib
@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from ridgeline import charts, dataset, engine, progress, ridge, scoring
 from ridgeline.config import Settings
+from ridgeline.errors import warn
 from ridgeline.files import write_csv, write_json, write_model
 from ridgeline.ridge import Array
 from stages import run
@@ -33,12 +34,26 @@ def main(settings: Settings) -> None:
     with progress.bar("train", lambda: sum(table.size for table in total)) as done:
         over = engine.over(partial(dataset.arrays, names, target), done)
         fit = ridge.fit([*tables["train"].parts()], alphas, over)
-        rmse = np.sqrt(fit.errors)
+        rmse = np.sqrt(fit.errors)  # NaN where rounding would decide it
         score_part = partial(score, fit.model, fit.target_mean)
         sums = {
             split: reduce(scoring.add, over(score_part, table.parts()), scoring.NONE)
             for split, table in tables.items()
         }
+
+    left_out = [f"{alpha:g}" for alpha, error in zip(alphas, rmse, strict=True) if isnan(error)]
+    if left_out:
+        warn(
+            f"{', '.join(left_out)} of train.alphas left out: too small for these training rows, "
+            "rounding would decide their leave-one-out errors; remove them, or raise them"
+        )
+    end = ridge.open_end(alphas, fit)
+    if end:
+        further = {"smallest": "smaller", "largest": "larger"}[end]
+        warn(
+            f"{fit.model.alpha_:g} is the {end} of train.alphas: the best may lie beyond; add "
+            f"{further} ones"
+        )
 
     pipeline = Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)])
     write_model(Path("models/model.joblib"), pipeline)

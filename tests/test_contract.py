@@ -2,6 +2,7 @@ import datetime
 import math
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -33,7 +34,10 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def check(
-    source: str, contract: Contract = CONTRACT, part_rows: int = 100
+    source: str,
+    contract: Contract = CONTRACT,
+    part_rows: int = 100,
+    missing_values: Sequence[str] | None = None,
 ) -> tuple[list[pd.DataFrame], list[str]]:
     """Return the rows that keep the contract, and the lines of the error that tells of others.
 
@@ -41,7 +45,9 @@ def check(
     """
     block_bytes = 1 if part_rows == 1 else 1 << 20
     folder = Path(tempfile.mkdtemp(dir="."))
-    table = open_table(source, contract.columns, contract.numbers, part_rows, block_bytes)
+    table = open_table(
+        source, contract.columns, contract.numbers, part_rows, block_bytes, missing_values
+    )
     frames, findings = [], Findings(contract, table)
     for part in table.parts():
         found = [*contract_check(part, contract)]
@@ -63,10 +69,13 @@ def check(
 
 
 def check_csv(
-    text: str, contract: Contract = CONTRACT, part_rows: int = 100
+    text: str,
+    contract: Contract = CONTRACT,
+    part_rows: int = 100,
+    missing_values: Sequence[str] | None = None,
 ) -> tuple[list[pd.DataFrame], list[str]]:
     Path("t.csv").write_text(text, encoding="utf-8")
-    return check("t.csv", contract, part_rows)
+    return check("t.csv", contract, part_rows, missing_values)
 
 
 def check_parquet(
@@ -243,6 +252,31 @@ def test_an_infinite_number_is_told_by_key_and_value(column: str, text: str, sho
 def test_an_infinite_number_in_parquet_is_told() -> None:
     _, lines = check_parquet({"size": [1.0, -math.inf]})
     assert lines == ["size is not finite in 1 row: id b = -inf"]
+
+
+@pytest.mark.parametrize("column", ["y", "size"])
+@pytest.mark.parametrize(("text", "shown"), [("1e308", "1e+308"), ("-1.1e150", "-1.1e+150")])
+def test_a_number_too_large_to_be_squared_is_told_by_key_and_value(
+    column: str, text: str, shown: str
+) -> None:
+    good = {"id": "7", "y": "1", "size": "2", "color": "red"}
+    row = ",".join({**good, column: text}.values())
+    _, lines = check_csv(f"{HEADER}{row}\n")
+    assert lines == [
+        f"{column} is too large (above 1e+150 in absolute value) in 1 row: id 7 = {shown}"
+    ]
+
+
+def test_the_largest_number_allowed_keeps_the_contract() -> None:
+    frames, lines = check_csv(f"{HEADER}7,1e150,-1e150,red\n")
+    assert lines == []
+    assert frames[0]["size"].tolist() == [-1e150]
+
+
+def test_nan_in_a_number_column_is_missing_whether_or_not_its_block_is_all_numbers() -> None:
+    for other in ("", "8,1,foo,red\n"):
+        _, lines = check_csv(f"{HEADER}7,1,NaN,red\n{other}", missing_values=("",))
+        assert [line for line in lines if "id 7" in line] == []
 
 
 def test_a_missing_target_is_told_by_key() -> None:

@@ -2,6 +2,7 @@ import csv
 import io
 import math
 import tracemalloc
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ridgeline import dataset
+from ridgeline import config, dataset
 from ridgeline.dataset import arrays, column_names, open_table, writing, writing_part
 from ridgeline.errors import DataError
 
@@ -616,3 +618,39 @@ def test_arrays_are_the_features_and_the_target_of_each_part() -> None:
         ([[7, 4], [8, 5]], [1, 2]),
         ([[9, 6]], [3]),
     ]
+
+
+MISSING = "a,n\nNA,1\nnull,2\n-,NA\nx,\n,4\n"
+
+
+def read_with(missing_values: tuple[str, ...] | None) -> list[str | None]:
+    Path("t.csv").write_text(MISSING, encoding="utf-8")
+    table = open_table("t.csv", ("a", "n"), ("n",), missing_values=missing_values)
+    [part] = table.parts()
+    return part.table().to_pydict()["a"]
+
+
+def test_the_default_texts_that_mean_missing_are_pyarrows() -> None:
+    assert list(config.MISSING_VALUES) == pyarrow.csv.ConvertOptions().null_values
+    assert read_with(config.MISSING_VALUES) == read_with(None) == [None, None, "-", "x", None]
+
+
+def test_only_the_texts_that_are_named_mean_missing() -> None:
+    assert read_with(("", "-")) == ["NA", "null", None, "x", None]
+    assert read_with(()) == ["NA", "null", "-", "x", ""]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1000])
+def test_texts_that_mean_missing_are_counted_by_column(block_bytes: int) -> None:
+    Path("t.csv").write_text(MISSING, encoding="utf-8")
+    found: Counter[tuple[str, str]] = Counter()
+    for part in open_table("t.csv", ("a", "n"), block_bytes=block_bytes).parts():
+        found.update(dataset.missing_texts(("a", "n"), config.MISSING_VALUES, part))
+    assert found == {("a", "NA"): 1, ("a", "null"): 1, ("n", "NA"): 1}
+
+
+def test_in_parquet_a_text_is_what_it_says() -> None:
+    pq.write_table(pa.table({"a": ["NA", None]}), "t.parquet")
+    [part] = open_table("t.parquet", ("a",), missing_values=("NA",)).parts()
+    assert part.table().to_pydict()["a"] == ["NA", None]
+    assert not dataset.missing_texts(("a",), ("NA",), part)

@@ -64,7 +64,28 @@ def settings_read(file: Path) -> set[str]:
 
 
 def declared(stage: str) -> set[str]:
-    return set(STAGES[stage]["params"])
+    return {entry for entry in STAGES[stage]["params"] if isinstance(entry, str)}
+
+
+def packages(stage: str) -> set[str]:
+    """The packages that a stage computes with: `tracking` writes what is computed elsewhere."""
+    seen: set[Path] = set()
+    waiting = {ROOT / f"stages/{stage}.py"}
+    while waiting:
+        seen |= waiting
+        waiting = set().union(*map(imported, waiting)) - seen - {ROOT / "ridgeline/tracking.py"}
+    nodes = [n for f in seen for n in ast.walk(ast.parse(f.read_text(encoding="utf-8")))]
+    names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    names |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_the_versions_of_the_packages_that_shape_its_bytes(stage: str) -> None:
+    [versions] = [entry for entry in STAGES[stage]["params"] if not isinstance(entry, str)]
+    plots = "matplotlib" in packages(stage)
+    sections = ["computing", "plotting"] if plots else ["computing"]
+    assert versions == {"versions.toml": sections}
 
 
 @pytest.mark.parametrize("stage", STAGES)

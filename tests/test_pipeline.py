@@ -7,7 +7,7 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ridgeline import config, pipeline
+from ridgeline import config, environment, pipeline
 from ridgeline.errors import SettingsError
 from ridgeline.pipeline import flat
 
@@ -43,19 +43,23 @@ OUTS = {
         "metrics/test.json",
     ],
 }
+COMPUTING = [f"computing.{name}" for name in environment.COMPUTING]
+PLOTTING = [f"plotting.{name}" for name in environment.PLOTTING]
 COLUMNS = ["data.key", "data.target", "data.categorical", "data.numeric"]
 PARAMS = {
     "prepare": [
         "data.path",
         *COLUMNS,
+        "data.missing_values",
         "prepare.validation",
         "prepare.test",
         "prepare.seed",
         "prepare.missing",
         "mlflow.experiment",
+        *COMPUTING,
     ],
-    "featurize": [*COLUMNS, "prepare.missing", "mlflow.experiment"],
-    "train": ["data.target", "train.alphas", "mlflow.experiment"],
+    "featurize": [*COLUMNS, "prepare.missing", "mlflow.experiment", *COMPUTING],
+    "train": ["data.target", "train.alphas", "mlflow.experiment", *COMPUTING, *PLOTTING],
     "register": [
         *COLUMNS[1:],
         "register.model",
@@ -66,13 +70,17 @@ PARAMS = {
         "register.tags.model_type",
         "register.tags.data",
         "mlflow.experiment",
+        *COMPUTING,
     ],
     "predict": [
         *COLUMNS,
+        "data.missing_values",
         "predict.model",
         "predict.input",
         "predict.output",
         "mlflow.experiment",
+        *COMPUTING,
+        *PLOTTING,
     ],
 }
 every_stage = pytest.mark.parametrize("stage", DEPS)
@@ -112,8 +120,8 @@ def test_a_real_stage_has_a_param_for_each_value_it_reads(stage: str) -> None:
 
 
 @every_stage
-def test_a_real_stages_params_have_the_values_of_params_yaml(stage: str) -> None:
-    values = flat(config.read_yaml(ROOT / "params.yaml"))
+def test_a_real_stages_params_have_the_values_of_params_yaml_and_versions_toml(stage: str) -> None:
+    values = flat(config.read_yaml(ROOT / "params.yaml")) | flat(environment.read(ROOT))
     params = pipeline.load(stage, ROOT).params
     assert params == {key: values[key] for key in params}
 

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from ridgeline import tracking
+from ridgeline import store, tracking
 
 
 @pytest.fixture
@@ -47,13 +47,41 @@ def test_a_deleted_experiment_is_named_with_how_to_restore_it(root: Path) -> Non
 
 
 def test_a_path_may_have_what_a_url_may_not(tmp_path: Path, monkeypatch) -> None:
-    root = tmp_path / "José's a b#c%20d?e"
+    root = tmp_path / "José's a b#c%d?e;f&g"
     root.mkdir()
     monkeypatch.setenv("DVC_ROOT", str(root))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     client = tracking.connect()
     client.create_run(tracking.experiment_id(client, "new"))
     assert [*tmp_path.rglob("mlflow.db")] == [root / "mlflow.db"]
+
+
+@pytest.fixture
+def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in a folder whose name MLflow would decode as part of a URL."""
+    folder = tmp_path / "p%41q"
+    folder.mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(folder))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return folder
+
+
+def test_a_folder_that_mlflow_would_decode_is_refused(decoded: Path) -> None:
+    with pytest.raises(tracking.TrackingError) as raised:
+        store.tracking_uri()
+    assert str(raised.value) == (
+        f"MLflow can't keep its files in {decoded}: it would look for them in "
+        f"{decoded.with_name('pAq')}; rename that folder, or set MLFLOW_TRACKING_URI to a database "
+        "elsewhere (sqlite:////absolute/path/mlflow.db) or to a server"
+    )
+
+
+@pytest.mark.parametrize("uri", ["sqlite:////elsewhere/mlflow.db", "http://127.0.0.1:5000"])
+def test_from_such_a_folder_a_store_elsewhere_can_be_used(
+    decoded: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert store.tracking_uri() == uri
 
 
 def test_a_store_elsewhere_has_its_artifacts_beside_it(root: Path, monkeypatch) -> None:
