@@ -12,8 +12,11 @@ NAMES = ("rmse", "mae", "r2")
 GROUPS = 1000
 RESAMPLES = 2000
 NONE: Array = np.zeros((GROUPS, 6))  # the sums of no rows
+# errors too large to be squared make metrics that are not defined
+overflowing = np.errstate(over="ignore", invalid="ignore")
 
 
+@overflowing
 def sums(actual: Array, predicted: Array, baseline: float) -> Array:
     """Sum up what the metrics are made of.
 
@@ -42,11 +45,13 @@ def sums(actual: Array, predicted: Array, baseline: float) -> Array:
     return np.ascontiguousarray(terms.reshape(6, rows, GROUPS).sum(axis=1).T)
 
 
+@overflowing
 def add(a: Array, b: Array) -> Array:
     """Add the sums of a part to those of the rows before it: its rows' groups follow theirs."""
     return a + np.roll(b, int(a[:, 0].sum()) % GROUPS, axis=0)
 
 
+@overflowing
 def metrics(sums: Array) -> dict[str, float | None]:
     """Return RMSE, MAE (both in the target's unit) and R².
 
@@ -69,6 +74,7 @@ def baseline_metrics(sums: Array) -> dict[str, float | None]:
     return metrics(sums[:, [0, 3, 4, 3, 4, 5]])
 
 
+@overflowing
 def intervals(
     sums: Array, level: float = 0.95, seed: int = 0
 ) -> dict[str, tuple[float | None, float | None]]:

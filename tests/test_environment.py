@@ -22,7 +22,9 @@ def pins(lock: Path) -> list[tuple[str, str]]:
 
 
 def test_there_is_a_lock_for_each_list_of_requirements() -> None:
-    assert sorted(lock.stem for lock in LOCKS) == sorted(f.stem for f in ROOT.glob("requirements*.in"))
+    assert sorted(lock.stem for lock in LOCKS) == sorted(
+        f.stem for f in ROOT.glob("requirements*.in")
+    )
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)

@@ -216,3 +216,9 @@ def test_resamples_of_equal_values_are_left_out_of_r2s_interval():
     actual, predicted = np.array([0.0, 1.0]), np.array([0.5, 0.5])
     sums = total([(actual, predicted)], 0.0)
     assert scoring.intervals(sums)["r2"] == (0.0, 0.0)
+
+
+def test_errors_too_large_to_be_squared_leave_metrics_undefined():
+    far = scoring.sums(np.array([1.0, 2.0]), np.array([1e200, 2.0]), 1.5)
+    assert scoring.metrics(far) == {"rmse": None, "mae": pytest.approx(5e199), "r2": None}
+    assert scoring.intervals(far)["rmse"] == (None, None)

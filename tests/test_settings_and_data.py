@@ -25,6 +25,13 @@ def edit(project: Path, old: str, new: str) -> None:
     params.write_text(params.read_text().replace(old, new))
 
 
+def set_alphas(project: Path, alphas: str) -> None:
+    params = project / "params.yaml"
+    text = params.read_text()
+    start, end = text.index("    [0.001"), text.index("\nregister:")
+    params.write_text(f"{text[:start]}    {alphas}\n{text[end:]}")
+
+
 @pytest.mark.parametrize("stage", ["prepare", "featurize", "train", "register", "predict"])
 def test_a_wrong_setting_is_one_line_and_status_1(unchanged: Path, stage: str) -> None:
     edit(unchanged, "test: 0.15 ", "test: 0.95 ")
@@ -50,6 +57,100 @@ def test_bad_data_is_refused_and_nothing_is_written(unchanged: Path) -> None:
     ]
     assert (unchanged / "metrics/prepare.json").read_bytes() == before
     assert sorted((unchanged / "data/prepared").rglob("*")) == parts
+
+
+def test_a_number_too_large_to_be_squared_is_refused_by_key_and_value(unchanged: Path) -> None:
+    raw = unchanged / "data/raw/possum.csv"
+    raw.write_text(raw.read_text().replace("\n2,1,Vic,f,6.0,", "\n2,1,Vic,f,1e308,"))
+    done = run("python", "-m", "stages.prepare", cwd=unchanged, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[1:] == [
+        "  age is too large (above 1e+150 in absolute value) in 1 row: case 2 = 1e+308"
+    ]
+
+
+def test_prepare_prints_what_was_dropped_and_why(unchanged: Path) -> None:
+    done = run("python", "-m", "stages.prepare", cwd=unchanged)
+    assert done.stdout == (
+        "read 104, dropped 3 (age 2, footlgth 1), train 70, validation 15, test 16 rows\n"
+    )
+    assert done.stderr == ""
+
+
+@pytest.fixture
+def north_american(unchanged: Path) -> Path:
+    """The possums, a population of which is called NA."""
+    raw = unchanged / "data/raw/possum.csv"
+    raw.write_text(raw.read_text().replace(",Vic,", ",NA,"))
+    return unchanged
+
+
+def test_a_category_that_reads_as_missing_is_a_warning(north_american: Path) -> None:
+    done = run("python", "-m", "stages.prepare", cwd=north_american)
+    assert done.stdout.startswith("read 104, dropped 46 (Pop 46, age 2, footlgth 1), train")
+    assert done.stderr == (
+        "warning: Pop is 'NA' in 46 of 104 rows, which counts as missing; if it is a category, "
+        "remove it from data.missing_values in params.yaml\n"
+    )
+
+
+def test_a_text_that_is_not_among_the_missing_values_is_a_category(north_american: Path) -> None:
+    edit(north_american, '"NA", ', "")
+    done = run("python", "-m", "stages.prepare", cwd=north_american)
+    assert done.stdout.startswith("read 104, dropped 3 (age 2, footlgth 1)")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("alphas", "said"),
+    [
+        ("[0.1, 1, 10, 100]", ""),
+        ("[0.01, 0.1]", "0.1 is the largest of train.alphas: the best may lie beyond; add larger"),
+        ("[10, 100]", "10 is the smallest of train.alphas: the best may lie beyond; add smaller"),
+        ("[10]", ""),
+    ],
+)
+def test_a_best_penalty_at_the_end_of_the_list_is_a_warning(
+    unchanged: Path, alphas: str, said: str
+) -> None:
+    set_alphas(unchanged, alphas)
+    done = run("python", "-m", "stages.train", cwd=unchanged)
+    assert done.stderr == (f"warning: {said} ones\n" if said else "")
+
+
+def test_a_penalty_that_rounding_would_decide_is_a_warning(unchanged: Path) -> None:
+    set_alphas(unchanged, "[1.0e-40, 0.1, 1, 10]")
+    done = run("python", "-m", "stages.train", cwd=unchanged)
+    assert done.stderr == (
+        "warning: 1e-40 of train.alphas left out: too small for these training rows, rounding "
+        "would decide their leave-one-out errors; remove them, or raise them\n"
+    )
+    errors = pd.read_csv(unchanged / "plots/error_by_alpha.csv")["rmse"]
+    assert errors.isna().tolist() == [True, False, False, False]
+
+
+def test_if_rounding_would_decide_every_penalty_train_says_what_to_do(unchanged: Path) -> None:
+    set_alphas(unchanged, "[1.0e-40]")
+    done = run("python", "-m", "stages.train", cwd=unchanged, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: every penalty is too small for these training rows")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("stage", ["prepare", "featurize", "train", "register", "predict"])
+def test_a_folder_that_mlflow_would_decode_is_refused_before_anything_is_written(
+    reproduced: Path, tmp_path: Path, stage: str
+) -> None:
+    folder = tmp_path / "p%41q"
+    shutil.copytree(reproduced, folder, symlinks=True)
+    shutil.rmtree(folder / "mlartifacts")
+    (folder / "mlflow.db").unlink()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    done = run("python", "-B", "-m", f"stages.{stage}", cwd=folder, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: MLflow can't keep its files in {folder}: ")
+    assert done.stderr.count("\n") == 1
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
 def test_rows_without_the_target_are_predicted(unchanged: Path) -> None:
@@ -115,10 +216,7 @@ def test_a_model_that_mlflow_lost_is_logged_and_registered_again(unchanged: Path
 
 
 def test_penalties_may_be_powers_of_ten(unchanged: Path) -> None:
-    params = unchanged / "params.yaml"
-    text = params.read_text()
-    start, end = text.index("    [0.001"), text.index("\nregister:")
-    params.write_text(f"{text[:start]}    {{logspace: [-1, 1, 5]}}\n{text[end:]}")
+    set_alphas(unchanged, "{logspace: [-1, 1, 5]}")
     run("dvc", "repro", "train", cwd=unchanged)
     alphas = pd.read_csv(unchanged / "plots/error_by_alpha.csv")["alpha"]
     assert alphas.tolist() == pytest.approx([0.1, 10**-0.5, 1, 10**0.5, 10])
