@@ -120,7 +120,7 @@ def measured(
             "stage": name,
             "seconds": ours.seconds,
             "memory": ours.memory,
-            "rate": rows / ours.seconds,
+            "rate": own_rows(place / "stage", name) / ours.seconds,
             "limit": least,
             "limited_by": by,
             "plain_seconds": None,
@@ -169,6 +169,12 @@ def too_large(rows: int, before: list[Line]) -> str:
     return ""
 
 
+def own_rows(project: Path, name: str) -> int:
+    """Return how many rows a stage is about: all, those it trains on, or those it predicts."""
+    rows = json.loads((project / "metrics/prepare.json").read_text())["rows"]
+    return int(rows[{"train": "train", "predict": "test"}.get(name, "read")])
+
+
 def limit(place: Path, name: str, limits: Line) -> tuple[float, str]:
     """Return the seconds that a stage's reading or arithmetic take at best, and which it is.
 
@@ -186,9 +192,8 @@ def limit(place: Path, name: str, limits: Line) -> tuple[float, str]:
     kind = "parser" if (place / "table/table.csv").exists() and name == "prepare" else "disk"
     least = {kind: size / limits[kind]}
     if name == "train":
-        rows = json.loads((project / "metrics/prepare.json").read_text())["rows"]["train"]
         per_row = 2 * (FEATURES + 1) ** 2 + 2 * FEATURES**2 + 4 * FEATURES * ALPHAS
-        least["dgemm"] = rows * per_row / limits["dgemm"]
+        least["dgemm"] = own_rows(project, name) * per_row / limits["dgemm"]
     by = max(least, key=lambda of: least[of])
     return least[by], by
 
