@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
-# A warning fails the process, but for those of the tools' own code, at its import or deprecated.
+# A warning fails a process, unless it is about the tools' own code. (Their servers, and the workers
+# of DVC's queue, have others: they run without.)
 WARNINGS = (
     "error",
     "ignore::DeprecationWarning",

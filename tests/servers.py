@@ -95,7 +95,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.command,
                 cwd=self.cwd,
-                env=environment(**self.settings),
+                env=environment(PYTHONWARNINGS="", **self.settings),
                 stdout=log,
                 stderr=log,
                 text=True,
