@@ -14,13 +14,13 @@ repro: .venv/installed  ## run the pipeline: whatever is out of date, and no mor
 	@python -m services.run dvc repro
 
 backfill: .venv/installed  ## write to MLflow what DVC has and MLflow lacks
-	@python -m services.run python -m ridgeline.backfill
+	@python -m services.run python -m ridgeline backfill
 
 promote: .venv/installed  ## make a version champion by hand: make promote VERSION=3
-	@python -m services.run python -m ridgeline.promote $(VERSION)
+	@python -m services.run python -m ridgeline promote $(VERSION)
 
 rollback: .venv/installed  ## make the previous champion champion again
-	@python -m services.run python -m ridgeline.promote previous
+	@python -m services.run python -m ridgeline rollback
 
 test: .venv/installed-dev .venv/installed-services  ## run the whole test suite
 	pytest -n auto --dist loadfile --no-loadscope-reorder

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from ridgeline import charts
+from ridgeline.files import write_figure
+from ridgeline.model import charts
 
 Points = Sequence[tuple[float, float]]
 
@@ -23,7 +24,7 @@ def draw(totals: Sequence[dict[str, Any]], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     _panel(left, "Seconds, prepare to predict", totals, "seconds", 1.0)
     _panel(right, "Peak memory, MB", totals, "memory", 0.0)
-    charts.save(figure, path)
+    write_figure(path, figure)
 
 
 def _panel(

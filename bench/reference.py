@@ -17,7 +17,9 @@ import pandas as pd
 from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_limits
 
-from ridgeline import config, dataset, engine, ridge
+from ridgeline import config
+from ridgeline.model import ridge
+from ridgeline.tables import engine, reading
 
 if __name__ == "__main__":
     settings = config.load()
@@ -32,8 +34,8 @@ if __name__ == "__main__":
         model = RidgeCV(settings.train.alpha_values, gcv_mode=mode).fit(X, y)
         seconds[mode] = time.perf_counter() - started
         apart[mode] = float(np.abs(model.coef_ - fitted.coef_).max())
-    parts = [*dataset.open_table("data/features/train", (settings.data.target, *names)).parts()]
-    over = engine.over(partial(dataset.arrays, tuple(names), settings.data.target))
+    parts = [*reading.open_table("data/features/train", (settings.data.target, *names)).parts()]
+    over = engine.over(partial(reading.arrays, tuple(names), settings.data.target))
     with threadpool_limits(1, "blas"):  # as in a stage
         started = time.perf_counter()
         ridge.fit(parts, settings.train.alpha_values, over)

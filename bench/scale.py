@@ -131,9 +131,9 @@ def measured(
             plain = median(runs["plain"])
             line |= {"plain_seconds": plain.seconds, "plain_memory": plain.memory}
         lines.append(line)
-        print(told(line), flush=True)
+        print(exit_on_error(line), flush=True)
     lines.append(whole(lines))
-    print(told(lines[-1]), flush=True)
+    print(exit_on_error(lines[-1]), flush=True)
     return lines
 
 
@@ -204,7 +204,7 @@ HEADER = (
 )
 
 
-def told(line: Line) -> str:
+def exit_on_error(line: Line) -> str:
     """Write a line of the table."""
     plain = f"| {'–':>7} | {'–':>6} | {'–':>6} "
     if line["plain_seconds"]:

@@ -16,14 +16,15 @@ import stages  # noqa: F401 - first: it sets up the process
 if __name__ == "__main__":
     name = sys.argv[1]
     stage = import_module(f"stages.{name}")
-    from ridgeline import config, engine
+    from ridgeline import config
+    from ridgeline.tables import engine
 
     if name == "predict":  # the model that the registry would give, from where train put it
         import joblib
 
         Path("models/registered.json").write_text(json.dumps({"model": "", "md5": ""}))
-        stage.tracking.connect = lambda: None
-        stage._load = lambda *_: joblib.load("models/model.joblib")
+        stage.store.connect = lambda: None
+        stage.models.load_selected = lambda *_: joblib.load("models/model.joblib")
     if engine.ADDRESS in os.environ:
         import distributed  # noqa: F401 - as the other imports it is not counted
     settings = config.load()

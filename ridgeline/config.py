@@ -249,7 +249,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} can't be read: {error.strerror}") from None
     except (YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).partition("To suppress")[0].split())
-        raise SettingsError(f"{path} is not valid YAML; mend it: {reason}") from None
+        raise SettingsError(f"{path} is not valid YAML; fix it: {reason}") from None
     if not isinstance(values, dict):
         raise SettingsError(f"{path} holds no settings; it must be a mapping of sections")
     return values

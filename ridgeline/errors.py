@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 
 class RidgelineError(Exception):
-    """Anything a user can cause and mend."""
+    """Anything a user can cause and fix."""
 
 
 class SettingsError(RidgelineError):
@@ -53,8 +53,8 @@ def warn(text: str) -> None:
 
 
 @contextmanager
-def told(command: str) -> Iterator[None]:
-    """End the program with one line and status 1 on what a user can mend in the block."""
+def exit_on_error(command: str) -> Iterator[None]:
+    """End the program with one line and status 1 on what a user can fix in the block."""
     try:
         yield
     except RidgelineError as error:
@@ -62,4 +62,4 @@ def told(command: str) -> Iterator[None]:
     except OSError as error:  # a file is absent, in the way, or too large for the disk
         place = f"{error.filename}: " if error.filename else ""
         reason = error.strerror or error
-        sys.exit(f"error: {command}: {place}{reason}; mend that, and run it again")
+        sys.exit(f"error: {command}: {place}{reason}; fix that, and run it again")

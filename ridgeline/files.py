@@ -1,16 +1,26 @@
-"""Files that are either whole or absent: written beside their place, then renamed into it."""
+"""Where the stages' files are; and files that are whole or absent, however writing them ends."""
 
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pandas as pd
 from joblib.numpy_pickle import NumpyPickler
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SPLITS = ("train", "validation", "test")
+PREPARED, FEATURES = Path("data/prepared"), Path("data/features")  # a table for each split
+MODELS, METRICS, PLOTS = Path("models"), Path("metrics"), Path("plots")
+PREPROCESSOR, MODEL = MODELS / "preprocessor.joblib", MODELS / "model.joblib"
+REGISTERED = MODELS / "registered.json"
 
 
 @contextmanager
@@ -101,6 +111,14 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Write `frame` as CSV, without its index."""
     with replacing(path) as partial:
         frame.to_csv(partial, index=False, lineterminator="\n")
+
+
+def write_figure(path: Path, figure: "Figure") -> None:
+    """Write a figure as PNG, without matplotlib's version in it."""
+    with replacing(path) as partial, warnings.catch_warnings():
+        # letters that matplotlib's font lacks are drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(partial, format="png", dpi=150, metadata={"Software": None})
 
 
 def _remove(path: Path) -> None:

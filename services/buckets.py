@@ -52,7 +52,7 @@ def main(*, create: bool) -> str:
     except (exceptions.ConnectionError, HTTPClientError) as error:
         raise settings.ServiceError(
             f"{store} can't be reached ({error.__class__.__name__}); start it with 'make services' "
-            "or 'docker compose up -d', or mend AWS_ENDPOINT_URL in .env"
+            "or 'docker compose up -d', or fix AWS_ENDPOINT_URL in .env"
         ) from None
     except BotoCoreError as error:
         raise settings.ServiceError(f"{store}: {error}; set {KEYS} in .env") from None
@@ -87,7 +87,7 @@ def _create(client: Any, name: str) -> str:
 def _refusal(error: ClientError) -> str:
     code, bucket = error.response["Error"]["Code"], error.response.get("Bucket")
     if code in WRONG_KEYS:
-        return f"the keys are rejected ({code}); mend {KEYS} in .env"
+        return f"the keys are rejected ({code}); fix {KEYS} in .env"
     if code in {"BucketAlreadyExists", "AccessDenied"}:
         return (
             f"bucket {bucket} is someone else's, or these keys may not use it ({code}); name "

@@ -7,7 +7,7 @@ from dotenv import dotenv_values, load_dotenv
 
 
 class ServiceError(Exception):
-    """What a user can mend; its text says what is wrong, where, and what to do."""
+    """What a user can fix; its text says what is wrong, where, and what to do."""
 
 
 def load(folder: Path = Path()) -> None:

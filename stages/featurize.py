@@ -6,21 +6,28 @@ from pathlib import Path
 import pyarrow as pa
 from sklearn.compose import ColumnTransformer
 
-from ridgeline import dataset, engine, features, progress, split
 from ridgeline.config import Settings
 from ridgeline.errors import DataError
-from ridgeline.files import write_json, write_model
+from ridgeline.files import (
+    FEATURES,
+    METRICS,
+    PREPARED,
+    PREPROCESSOR,
+    SPLITS,
+    write_json,
+    write_model,
+)
+from ridgeline.model import features
+from ridgeline.tables import engine, progress, reading, writing
 from stages import run
-
-PREPARED, FEATURES = Path("data/prepared"), Path("data/features")
 
 
 def main(settings: Settings) -> None:
     """Write each split's features, the fitted preprocessing and the columns' means."""
     data = settings.data
-    train = dataset.open_table(PREPARED / "train", data.features)
+    train = reading.open_table(PREPARED / "train", data.features)
     columns = (data.key, data.target, *data.features)
-    tables = {name: dataset.open_table(PREPARED / name, columns) for name in split.SPLITS}
+    tables = {name: reading.open_table(PREPARED / name, columns) for name in SPLITS}
     total = (train, *tables.values())
 
     with progress.bar("featurize", lambda: sum(table.size for table in total)) as done:
@@ -29,7 +36,7 @@ def main(settings: Settings) -> None:
             data.numeric,
             data.categorical,
             impute=settings.prepare.missing == "impute",
-            map=engine.over(dataset.Part.table, done),
+            map=engine.over(reading.Part.table, done),
         )
         clash = {data.key, data.target} & {*preprocessor.get_feature_names_out()}
         if clash:
@@ -38,24 +45,23 @@ def main(settings: Settings) -> None:
                 "rename it"
             )
         for name, table in tables.items():
-            with dataset.writing(FEATURES / name) as folder:
+            with writing.parquet(FEATURES / name) as folder:
                 work = partial(transform, preprocessor, (data.key, data.target), folder)
-                for _ in engine.mapped(work, table.parts(), done):
-                    pass
+                engine.for_each(work, table.parts(), done)
 
-    write_model(Path("models/preprocessor.joblib"), preprocessor)
+    write_model(PREPROCESSOR, preprocessor)
     write_json(
-        Path("metrics/featurize.json"),
+        METRICS / "featurize.json",
         {"mean": features.typical_row(preprocessor)[list(data.numeric)].iloc[0].to_dict()},
     )
 
 
 def transform(
-    preprocessor: ColumnTransformer, kept: tuple[str, ...], folder: Path, part: dataset.Part
+    preprocessor: ColumnTransformer, kept: tuple[str, ...], folder: Path, part: reading.Part
 ) -> None:
     """Write a part's features to the same part of a table in `folder`, with the columns kept."""
     names = preprocessor.get_feature_names_out()
-    with dataset.writing_part(folder, part.number) as write:
+    with writing.parquet_part(folder, part.number) as write:
         for table in part.tables():
             rows = features.matrix(preprocessor, table)
             columns = [*table.select(kept).columns, *map(pa.array, rows)]

@@ -1,8 +1,7 @@
 """Fit ridge regression to the training rows, its penalty chosen by leave-one-out validation."""
 
 from functools import partial, reduce
-from math import isnan, log10
-from pathlib import Path
+from math import log10
 
 import joblib
 import numpy as np
@@ -10,29 +9,28 @@ import pandas as pd
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline
 
-from ridgeline import charts, dataset, engine, progress, ridge, scoring
+from ridgeline import files
 from ridgeline.config import Settings
 from ridgeline.errors import warn
-from ridgeline.files import write_csv, write_json, write_model
-from ridgeline.ridge import Array
+from ridgeline.model import charts, ridge, scoring
+from ridgeline.model.moments import Array
+from ridgeline.tables import engine, progress, reading
 from stages import run
-
-FEATURES, PLOTS = Path("data/features"), Path("plots")
 
 
 def main(settings: Settings) -> None:
     """Write the model, which takes raw columns, its metrics, and plots of what was learnt."""
     target, alphas = settings.data.target, settings.train.alpha_values
-    preprocessor = joblib.load("models/preprocessor.joblib")
+    preprocessor = joblib.load(files.PREPROCESSOR)
     names = tuple(preprocessor.get_feature_names_out())
     tables = {
-        split: dataset.open_table(FEATURES / split, (target, *names))
+        split: reading.open_table(files.FEATURES / split, (target, *names))
         for split in ("train", "validation")
     }
     total = (tables["train"], tables["train"], *tables.values())
 
     with progress.bar("train", lambda: sum(table.size for table in total)) as done:
-        over = engine.over(partial(dataset.arrays, names, target), done)
+        over = engine.over(partial(reading.arrays, names, target), done)
         fit = ridge.fit([*tables["train"].parts()], alphas, over)
         rmse = np.sqrt(fit.errors)  # NaN where rounding would decide it
         score_part = partial(score, fit.model, fit.target_mean)
@@ -41,24 +39,12 @@ def main(settings: Settings) -> None:
             for split, table in tables.items()
         }
 
-    left_out = [f"{alpha:g}" for alpha, error in zip(alphas, rmse, strict=True) if isnan(error)]
-    if left_out:
-        warn(
-            f"{', '.join(left_out)} of train.alphas left out: too small for these training rows, "
-            "rounding would decide their leave-one-out errors; remove them, or raise them"
-        )
-    end = ridge.open_end(alphas, fit)
-    if end:
-        further = {"smallest": "smaller", "largest": "larger"}[end]
-        warn(
-            f"{fit.model.alpha_:g} is the {end} of train.alphas: the best may lie beyond; add "
-            f"{further} ones"
-        )
-
+    for warning in ridge.warnings(alphas, fit):
+        warn(warning)
     pipeline = Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)])
-    write_model(Path("models/model.joblib"), pipeline)
-    write_json(
-        Path("metrics/train.json"),
+    files.write_model(files.MODEL, pipeline)
+    files.write_json(
+        files.METRICS / "train.json",
         {
             "alpha": fit.model.alpha_,
             "leave_one_out": {"rmse": float(np.sqrt(-fit.model.best_score_))},
@@ -69,20 +55,19 @@ def main(settings: Settings) -> None:
             },
         },
     )
-    write_csv(
-        PLOTS / "error_by_alpha.csv",
-        pd.DataFrame({"alpha": alphas, "log10_alpha": [log10(a) for a in alphas], "rmse": rmse}),
-    )
-    charts.save(charts.error_by_alpha(alphas, rmse, fit.model.alpha_), PLOTS / "error_by_alpha.png")
-    write_csv(
-        PLOTS / "coefficients.csv",
-        pd.DataFrame({"feature": names, "coefficient": fit.model.coef_}),
-    )
-    charts.save(charts.coefficients(names, fit.model.coef_), PLOTS / "coefficients.png")
+    log10_alpha = [log10(alpha) for alpha in alphas]
+    errors = pd.DataFrame({"alpha": alphas, "log10_alpha": log10_alpha, "rmse": rmse})
+    files.write_csv(files.PLOTS / "error_by_alpha.csv", errors)
+    figure = charts.error_by_alpha(alphas, rmse, fit.model.alpha_)
+    files.write_figure(files.PLOTS / "error_by_alpha.png", figure)
+    coefficients = pd.DataFrame({"feature": names, "coefficient": fit.model.coef_})
+    files.write_csv(files.PLOTS / "coefficients.csv", coefficients)
+    figure = charts.coefficients(names, fit.model.coef_)
+    files.write_figure(files.PLOTS / "coefficients.png", figure)
 
 
 def score(model: RidgeCV, baseline: float, part: tuple[Array, Array]) -> Array:
-    """Sum up how far a part's rows are from what is predicted; see `scoring.sums`."""
+    """Sum up a part's errors; see `scoring.sums`."""
     X, y = part
     return scoring.sums(y, model.predict(X), baseline)
 

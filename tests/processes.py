@@ -12,7 +12,7 @@ from pathlib import Path
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(
     [f"stages.{stage}" for stage in ("prepare", "featurize", "train", "register", "predict")]
-    + ["ridgeline.tracking", "mlflow.sklearn", "mlflow.store.tracking.sqlalchemy_store"]
+    + ["ridgeline.tracking.submit", "mlflow.sklearn", "mlflow.store.tracking.sqlalchemy_store"]
     + ["matplotlib.backends.backend_agg", "skops.io", "hypothesis.strategies", "pytest"]
 )
 

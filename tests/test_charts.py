@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ridgeline import charts
+from ridgeline.files import write_figure
+from ridgeline.model import charts
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -79,24 +80,24 @@ def test_each_chart_is_a_figure(name):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_chart_is_saved_as_the_same_bytes_each_time(name, tmp_path):
-    charts.save(FIGURES[name](), tmp_path / "first.png")
-    charts.save(FIGURES[name](), tmp_path / "second.png")
+    write_figure(tmp_path / "first.png", FIGURES[name]())
+    write_figure(tmp_path / "second.png", FIGURES[name]())
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_png_is_drawn_without_a_warning_of(name, tmp_path):
-    charts.save(CASES[name](), tmp_path / "chart.png")
+    write_figure(tmp_path / "chart.png", CASES[name]())
     assert (tmp_path / "chart.png").read_bytes().startswith(PNG)
 
 
 def test_nothing_but_the_chart_is_left_where_it_is_saved(tmp_path):
-    charts.save(errors(), tmp_path / "new folder" / "chart.png")
+    write_figure(tmp_path / "new folder" / "chart.png", errors())
     assert [path.name for path in (tmp_path / "new folder").iterdir()] == ["chart.png"]
 
 
 def test_the_png_does_not_name_matplotlibs_version(tmp_path):
-    charts.save(errors(), tmp_path / "chart.png")
+    write_figure(tmp_path / "chart.png", errors())
     assert b"Software" not in (tmp_path / "chart.png").read_bytes()
 
 

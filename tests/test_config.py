@@ -402,7 +402,7 @@ def test_what_is_no_yaml_is_said_on_one_line_with_its_place(content: bytes, reas
     with pytest.raises(SettingsError) as error:
         config.load()
     [line] = str(error.value).split("\n")
-    assert line.startswith("params.yaml is not valid YAML; mend it: ")
+    assert line.startswith("params.yaml is not valid YAML; fix it: ")
     assert reason in line
 
 

@@ -5,7 +5,7 @@ import pytest
 from conftest import run
 from ruamel.yaml import YAML
 
-from ridgeline.content import md5
+from ridgeline.tracking.records import md5_of
 
 ODD_NAMES = [
     "a-b.txt",  # sorts before a/b.txt as text, after it as a path
@@ -50,27 +50,27 @@ def test_md5_is_what_dvc_computes_of_files_and_folders(tmp_path: Path) -> None:
     run("dvc", "add", "--quiet", *added, **dvc)
 
     by_dvc = [YAML(typ="safe").load(tmp_path / f"{name}.dvc")["outs"][0]["md5"] for name in added]
-    assert [md5(tmp_path / name) for name in added] == by_dvc
+    assert [md5_of(tmp_path / name) for name in added] == by_dvc
 
 
 def test_a_files_md5_is_that_of_its_bytes(tmp_path: Path) -> None:
     fill(tmp_path, {"f": b"a\r\n\x00\xff"})
-    assert md5(tmp_path / "f") == hashlib.md5(b"a\r\n\x00\xff").hexdigest()
+    assert md5_of(tmp_path / "f") == hashlib.md5(b"a\r\n\x00\xff").hexdigest()
 
 
 def test_a_folders_md5_ends_in_dir(tmp_path: Path) -> None:
-    assert md5(fill(tmp_path / "d", {"f": b""})).endswith(".dir")
+    assert md5_of(fill(tmp_path / "d", {"f": b""})).endswith(".dir")
 
 
 def test_a_folders_md5_does_not_depend_on_where_it_stands(tmp_path: Path) -> None:
     files = {"f": b"1", "g/h": b"2"}
-    assert md5(fill(tmp_path / "a", files)) == md5(fill(tmp_path / "b" / "c", files))
+    assert md5_of(fill(tmp_path / "a", files)) == md5_of(fill(tmp_path / "b" / "c", files))
 
 
 def test_a_folders_md5_does_not_depend_on_the_order_of_writing(tmp_path: Path) -> None:
     files = {"f": b"1", "g/h": b"2", "a": b"3"}
     backwards = dict(reversed(files.items()))
-    assert md5(fill(tmp_path / "a", files)) == md5(fill(tmp_path / "b", backwards))
+    assert md5_of(fill(tmp_path / "a", files)) == md5_of(fill(tmp_path / "b", backwards))
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_a_folders_md5_does_not_depend_on_the_order_of_writing(tmp_path: Path) -
 )
 def test_a_folders_md5_changes_with_its_files(tmp_path: Path, other: dict[str, bytes]) -> None:
     (tmp_path / "b").mkdir()
-    assert md5(fill(tmp_path / "a", {"f": b"1"})) != md5(fill(tmp_path / "b", other))
+    assert md5_of(fill(tmp_path / "a", {"f": b"1"})) != md5_of(fill(tmp_path / "b", other))
 
 
 def test_nothing_at_the_path_is_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        md5(tmp_path / "nothing")
+        md5_of(tmp_path / "nothing")

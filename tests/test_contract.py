@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ridgeline import keys
-from ridgeline.contract import Contract, Findings
-from ridgeline.contract import check as contract_check
-from ridgeline.dataset import open_table
 from ridgeline.errors import DataError
+from ridgeline.intake import unique
+from ridgeline.intake.contract import Contract
+from ridgeline.intake.contract import check as contract_check
+from ridgeline.intake.findings import Findings
+from ridgeline.tables.reading import open_table
 
 CONTRACT = Contract("id", "y", ("color",), ("size",))
 NO_TARGET = Contract("id", None, ("color",), ("size",))
@@ -52,16 +53,16 @@ def check(
     for part in table.parts():
         found = [*contract_check(part, contract)]
         frames += [rows.table.to_pandas() for rows in found if rows.table is not None]
-        hashes = [keys.hashes(rows.keys, 0) for rows in found]
-        keys.spill(folder, part.number, np.concatenate(hashes))
+        hashes = [unique.hashes(rows.keys, 0) for rows in found]
+        unique.spill(folder, part.number, np.concatenate(hashes))
         findings.add(part, [rows.breaches for rows in found], sum(rows.rows for rows in found))
     findings.add_repeated_keys(folder, 0, map)
     try:
-        findings.tell()
+        findings.raise_if_any()
     except DataError as error:
         first, *lines = str(error).split("\n")
         assert first == (
-            f"{source} breaks the data contract; mend the rows, or the columns that params.yaml "
+            f"{source} breaks the data contract; fix the rows, or the columns that params.yaml "
             "names under data:"
         )
         return frames, [line.strip() for line in lines]
@@ -178,7 +179,7 @@ def test_a_missing_category_stays_missing_whatever_its_type(
 def test_good_text_of_any_type_is_not_looked_at_cell_by_cell(
     kind: pa.DataType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("ridgeline.contract._explained")
+    monkeypatch.delattr("ridgeline.intake.contract._explained")
     table = pa.table({**GOOD, "color": pa.array(["red", None], kind)})
     pq.write_table(table, "t.parquet")
     frames, errors = check("t.parquet")
@@ -593,14 +594,14 @@ def test_keys_of_another_type_are_repeated_all_the_same() -> None:
 
 
 def test_keys_whose_hashes_are_equal_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "hashes", lambda keys, seed: np.full(len(keys), 7, np.uint64))
+    monkeypatch.setattr(unique, "hashes", lambda keys, seed: np.full(len(keys), 7, np.uint64))
     _, lines = check_csv(HEADER + "a,1,2,red\nb,1,2,red\nc,1,2,red\nb,1,2,red\n", part_rows=1)
     assert lines == ["id is not unique in 2 rows: id b (2 rows)"]
 
 
 def test_more_repeated_keys_than_are_kept_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "MOST_SUSPECTS", 3)
-    monkeypatch.setattr(keys, "BUCKET_ROWS", 4)
+    monkeypatch.setattr(unique, "MOST_SUSPECTS", 3)
+    monkeypatch.setattr(unique, "BUCKET_ROWS", 4)
     names = [f"k{number}" for number in range(20)]
     _, [line] = check_csv(HEADER + "".join(f"{name},1,2,red\n" for name in names * 2))
     assert line.startswith("id is not unique in 40 rows: id k")
@@ -614,10 +615,10 @@ def test_hashes_that_come_twice_are_found_bucket_by_bucket(
 ) -> None:
     folder = tmp_path_factory.mktemp("hashes")
     for number, part in enumerate(parts):
-        keys.spill(folder, number, np.array(part, np.uint64))
+        unique.spill(folder, number, np.array(part, np.uint64))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keys, "BUCKET_ROWS", 7)
-        found, rows = keys.suspects(folder)
+        patch.setattr(unique, "BUCKET_ROWS", 7)
+        found, rows = unique.suspects(folder)
     counts = {
         value: times for value, times in Counter(chain.from_iterable(parts)).items() if times > 1
     }

@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ridgeline import config, dataset
-from ridgeline.dataset import arrays, column_names, open_table, writing, writing_part
+from ridgeline import config
 from ridgeline.errors import DataError
+from ridgeline.tables import reading, writing
+from ridgeline.tables.reading import arrays, column_names, open_table
 
 SUFFIXES = ("csv", "parquet")
 each_kind = pytest.mark.parametrize("kind", SUFFIXES)
@@ -329,13 +330,11 @@ def test_a_parts_rows_are_numbered_from_0_whatever_index_pandas_wrote(rows: Any)
 def test_a_csv_file_that_cant_be_read_is_named(content: bytes, reason: str) -> None:
     Path("t.csv").write_bytes(content)
     text = refusal("t.csv")
-    assert text.startswith("t.csv can't be read; mend or remove it: ")
+    assert text.startswith("t.csv can't be read; fix or remove it: ")
     assert reason in text
 
 
-UNCLOSED = (
-    "t.csv can't be read; mend or remove it: a quote that begins around byte {} is not closed"
-)
+UNCLOSED = "t.csv can't be read; fix or remove it: a quote that begins around byte {} is not closed"
 
 
 @pytest.mark.parametrize("behind", [0, 10, 400_000, 1_000_000])
@@ -365,7 +364,7 @@ def test_a_row_too_long_to_be_read_is_told(quote: str) -> None:
     text = "a,b\n1,2\n1," + quote + "x" * 5_000_000 + quote + "\n"
     Path("t.csv").write_text(text, encoding="utf-8")
     assert refusal("t.csv") == (
-        "t.csv can't be read; mend or remove it: a row that begins at byte 0 or later is longer "
+        "t.csv can't be read; fix or remove it: a row that begins at byte 0 or later is longer "
         "than 1 MB; mostly that is a quote that is not closed"
     )
 
@@ -405,7 +404,7 @@ def test_a_parquet_file_that_cant_be_read_is_named(damage: str) -> None:
         "damaged data": whole[:4] + b"\xff" * 60 + whole[64:],
     }
     Path("t.parquet").write_bytes(damaged[damage])
-    assert refusal("t.parquet").startswith("t.parquet can't be read; mend or remove it: ")
+    assert refusal("t.parquet").startswith("t.parquet can't be read; fix or remove it: ")
 
 
 def test_the_bad_file_among_good_ones_is_named() -> None:
@@ -451,16 +450,16 @@ def test_column_names_are_those_of_the_file(kind: str) -> None:
 
 
 def save(*frames: pd.DataFrame) -> Path:
-    with writing(Path("table")) as folder:
+    with writing.parquet(Path("table")) as folder:
         for number, frame in enumerate(frames):
             save_part(folder, number, frame)
     return Path("table")
 
 
 def save_part(folder: Path, number: int, *frames: pd.DataFrame) -> None:
-    with writing_part(folder, number) as write:
+    with writing.parquet_part(folder, number) as write:
         for frame in frames:
-            write(dataset.as_table(frame))
+            write(writing.as_table(frame))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -483,13 +482,13 @@ def test_a_part_without_rows_is_no_file() -> None:
 
 
 def test_a_part_may_be_written_a_few_rows_at_a_time() -> None:
-    with writing(Path("table")) as folder:
+    with writing.parquet(Path("table")) as folder:
         save_part(folder, 0, ONE[:0], ONE, TWO)
     assert read("table", ("id",)) == [{"id": ["1", None, "3"]}]
 
 
 def test_a_part_that_is_written_twice_is_there_once() -> None:
-    with writing(Path("table")) as folder:
+    with writing.parquet(Path("table")) as folder:
         for _ in range(2):
             save_part(folder, 0, TWO)
     assert contents(Path("table")) == contents(save(TWO))
@@ -545,44 +544,44 @@ def test_the_old_table_is_replaced_whole() -> None:
 
 def test_the_old_table_stands_until_the_block_ends() -> None:
     before = contents(save(ONE))
-    with writing(Path("table")) as folder:
+    with writing.parquet(Path("table")) as folder:
         save_part(folder, 0, TWO)
         assert contents(Path("table")) == before
 
 
 def test_a_part_that_two_workers_write_at_once_is_whole() -> None:
-    with writing(Path("table")) as folder, writing_part(folder, 0) as one:
-        one(dataset.as_table(TWO))
-        with writing_part(folder, 0) as other:
-            other(dataset.as_table(TWO))
+    with writing.parquet(Path("table")) as folder, writing.parquet_part(folder, 0) as one:
+        one(writing.as_table(TWO))
+        with writing.parquet_part(folder, 0) as other:
+            other(writing.as_table(TWO))
     assert contents(Path("table")) == contents(save(TWO))
 
 
 def test_what_a_killed_worker_left_is_no_part_of_the_table() -> None:
-    with writing(Path("table")) as folder:
+    with writing.parquet(Path("table")) as folder:
         save_part(folder, 0, ONE)
-        killed = writing_part(folder, 1)
-        killed.__enter__()(dataset.as_table(TWO))
+        killed = writing.parquet_part(folder, 1)
+        killed.__enter__()(writing.as_table(TWO))
     assert [path.name for path in Path().iterdir()] == ["table"]
     assert contents(Path("table")) == contents(save(ONE))
 
 
 def test_a_worker_that_is_given_up_adds_nothing_to_the_table() -> None:
-    with writing(Path("table")) as folder:
+    with writing.parquet(Path("table")) as folder:
         save_part(folder, 0, ONE)
-        late = writing_part(folder, 0)
-        late.__enter__()(dataset.as_table(TWO))
+        late = writing.parquet_part(folder, 0)
+        late.__enter__()(writing.as_table(TWO))
     with pytest.raises(FileNotFoundError):
         late.__exit__(None, None, None)
     assert contents(Path("table")) == contents(save(ONE))
 
 
 def test_what_a_killed_worker_left_is_no_part_of_a_csv_file() -> None:
-    with dataset.writing_csv(Path("t.csv")) as folder:
-        with dataset.writing_csv_part(folder, 0) as write:
-            write(dataset.as_table(TWO))
-        killed = dataset.writing_csv_part(folder, 1)
-        killed.__enter__()(dataset.as_table(TWO))
+    with writing.csv(Path("t.csv")) as folder:
+        with writing.csv_part(folder, 0) as write:
+            write(writing.as_table(TWO))
+        killed = writing.csv_part(folder, 1)
+        killed.__enter__()(writing.as_table(TWO))
         # as much as its buffer holds would only be written at its end
         next(folder.glob(".*")).write_text("left", encoding="utf-8")
     assert Path("t.csv").read_text() == "id,x\n3,1.5\n"
@@ -590,7 +589,7 @@ def test_what_a_killed_worker_left_is_no_part_of_a_csv_file() -> None:
 
 
 def fail_to_save(frame: pd.DataFrame) -> None:
-    with writing(Path("table")) as folder:
+    with writing.parquet(Path("table")) as folder:
         save_part(folder, 0, frame)
         raise KeyError
 
@@ -645,7 +644,7 @@ def test_texts_that_mean_missing_are_counted_by_column(block_bytes: int) -> None
     Path("t.csv").write_text(MISSING, encoding="utf-8")
     found: Counter[tuple[str, str]] = Counter()
     for part in open_table("t.csv", ("a", "n"), block_bytes=block_bytes).parts():
-        found.update(dataset.missing_texts(("a", "n"), config.MISSING_VALUES, part))
+        found.update(reading.missing_texts(("a", "n"), config.MISSING_VALUES, part))
     assert found == {("a", "NA"): 1, ("a", "null"): 1, ("n", "NA"): 1}
 
 
@@ -653,4 +652,4 @@ def test_in_parquet_a_text_is_what_it_says() -> None:
     pq.write_table(pa.table({"a": ["NA", None]}), "t.parquet")
     [part] = open_table("t.parquet", ("a",), missing_values=("NA",)).parts()
     assert part.table().to_pydict()["a"] == ["NA", None]
-    assert not dataset.missing_texts(("a",), ("NA",), part)
+    assert not reading.missing_texts(("a",), ("NA",), part)

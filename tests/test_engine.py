@@ -16,8 +16,9 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from ridgeline import dataset, engine, features, ridge
 from ridgeline.errors import EngineError
+from ridgeline.model import features, ridge
+from ridgeline.tables import cluster, engine, reading, writing
 
 ALPHAS = (0.01, 0.1, 1.0, 10.0)
 
@@ -72,7 +73,7 @@ def test_each_item_is_told_of_with_its_result_in_order() -> None:
 
 def test_a_worker_that_would_give_other_bytes_is_refused() -> None:
     with pytest.raises(EngineError, match=r"instead of openblas-Other; start it"):
-        engine._task(("openblas-Other", *engine._signature()[1:]), abs, 1)
+        cluster._task(("openblas-Other", *cluster._signature()[1:]), abs, 1)
 
 
 @pytest.mark.parametrize("address", ["nonsense://x", "tcp://127.0.0.1:notaport"])
@@ -83,10 +84,10 @@ def test_an_address_that_is_none_is_told(address: str, monkeypatch: pytest.Monke
 
 
 ASKING = """
-from ridgeline import engine
-from ridgeline.errors import told
-engine.PATIENCE = 1
-with told("it"):
+from ridgeline.tables import cluster, engine
+from ridgeline.errors import exit_on_error
+cluster.PATIENCE = 1
+with exit_on_error("it"):
     list(engine.mapped(abs, [1]))
 """
 
@@ -140,18 +141,18 @@ def test_what_answers_but_is_no_scheduler_is_told_in_a_line(
 def test_tables_of_any_part_size_give_scikit_learns_fit(part_rows: int, tmp_path: Path) -> None:
     frame = pd.read_csv(ROOT / "data/raw/possum.csv", dtype={"site": "str"}).dropna()
     numeric, categorical = list(frame.columns[4:8]), ["site", "Pop", "sex"]
-    with dataset.writing(tmp_path / "raw") as folder:
+    with writing.parquet(tmp_path / "raw") as folder:
         for number, start in enumerate(range(0, len(frame), part_rows)):
-            with dataset.writing_part(folder, number) as write:
+            with writing.parquet_part(folder, number) as write:
                 part = frame[start : start + part_rows].astype({"case": "str", "taill": float})
-                write(dataset.as_table(part))
-    raw = dataset.open_table(tmp_path / "raw", (*numeric, *categorical, "taill"))
+                write(writing.as_table(part))
+    raw = reading.open_table(tmp_path / "raw", (*numeric, *categorical, "taill"))
     parts = [*raw.parts()]
     preprocessor = features.fit(
-        parts, numeric, categorical, impute=False, map=engine.over(dataset.Part.table)
+        parts, numeric, categorical, impute=False, map=engine.over(reading.Part.table)
     )
 
-    def arrays(part: dataset.Part):
+    def arrays(part: reading.Part):
         rows = part.table()
         return features.matrix(preprocessor, rows).T, rows["taill"].to_numpy()
 

@@ -103,8 +103,7 @@ def test_a_versions_toml_that_can_not_be_read(tmp_path: Path, text: str | None, 
         environment.read(tmp_path)
 
 
-MODULES = [f"stages.{stage}" for stage in STAGES]
-MODULES += [f"ridgeline.{command}" for command in ("lineage", "backfill", "promote")]
+MODULES = ["ridgeline", *(f"stages.{stage}" for stage in STAGES)]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -20,7 +20,7 @@ from test_repro import MODEL, STAGES, ran, runs, store
 from test_settings_and_data import edit
 
 import stages
-from ridgeline import content, pipeline, registry, source
+from ridgeline.tracking import origin, records, registry
 
 pytestmark = pytest.mark.slow
 
@@ -80,15 +80,15 @@ def project(killed: Killed) -> Iterator[Path]:
         run("dvc", "checkout", "--quiet", "--force", cwd=folder)
 
 
-def lock(project: Path) -> dict[str, pipeline.Record]:
+def lock(project: Path) -> dict[str, records.Record]:
     path = project / "dvc.lock"
-    return pipeline.locked(path.read_text()) if path.is_file() else {}
+    return records.locked(path.read_text()) if path.is_file() else {}
 
 
 def outputs(project: Path) -> dict[Path, str]:
     """All stages' outputs with their md5s, as they are; those that are not there are left out."""
     return {
-        path: content.md5(project / path)
+        path: records.md5_of(project / path)
         for record in lock(project).values()
         for path in record.outs
         if (project / path).exists()
@@ -202,7 +202,7 @@ def test_wherever_a_stage_is_killed_nothing_is_torn_and_the_next_one_puts_all_ri
     assert torn == []
     assert (ended.exit, outputs(project), partial(project)) == (0, before, [])
     made = [r for r in runs(project) if r.info.run_id not in known]
-    whole = [pipeline.DIGEST in r.data.tags for r in made if r.info.status == "FINISHED"]
+    whole = [records.DIGEST in r.data.tags for r in made if r.info.status == "FINISHED"]
     assert len(whole) >= 2
     assert all(whole)
     assert {r.info.status for r in made} == {"FINISHED", "KILLED"}
@@ -240,7 +240,7 @@ def test_a_full_disk_is_told_with_the_file_and_the_old_outputs_stay(
     ended, _ = run_stage(project, stage, full_at=64)
     assert ended.exit == 1
     assert ended.printed.splitlines()[-1] == (
-        f"error: {stage}: {WRITES_FIRST[stage]}: File too large; mend that, and run it again"
+        f"error: {stage}: {WRITES_FIRST[stage]}: File too large; fix that, and run it again"
     )
     assert "Traceback" not in ended.printed
     assert (outputs(project), partial(project)) == (before, [])
@@ -310,7 +310,7 @@ def test_a_clock_that_goes_back_a_day_changes_no_order(
     first = client.get_model_version_by_alias(MODEL, registry.CHAMPION)
     ended = {r.info.run_id: r.info.status for r in runs(project)}
     experiment = client.get_experiment_by_name("Possum_tails").experiment_id
-    alive = client.create_run(experiment, tags={"dvc.execution": source.execution()})
+    alive = client.create_run(experiment, tags={"dvc.execution": origin.execution()})
 
     params = project / "params.yaml"
     text = params.read_text()
@@ -329,10 +329,10 @@ def test_a_clock_that_goes_back_a_day_changes_no_order(
     records = lock(project)
     made = {r.info.run_id: r for r in runs(project) if r.info.run_id not in ended}
     assert made.pop(alive.info.run_id).info.status == "RUNNING"
-    assert {r.info.run_name: r.data.tags[pipeline.DIGEST] for r in made.values()} == {
+    assert {r.info.run_name: r.data.tags[records.DIGEST] for r in made.values()} == {
         stage: records[stage].digest for stage in ("train", "register")
     }
     assert made[second.run_id].data.params["train.alphas"] == "[0.5]"
     assert {r.info.run_id: r.info.status for r in runs(project)}.items() >= ended.items()
     monkeypatch.chdir(project)
-    assert pipeline.latest("train") == records["train"]
+    assert records.latest("train") == records["train"]

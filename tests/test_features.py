@@ -14,10 +14,10 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from ridgeline import features
-from ridgeline.dataset import as_table
 from ridgeline.errors import DataError
-from ridgeline.features import Unknown
+from ridgeline.model import features
+from ridgeline.model.features import Unknown
+from ridgeline.tables.writing import as_table
 
 NUMERIC, CATEGORICAL = ("age", "weight"), ("site", "sex")
 COMPLETE = pd.DataFrame(

@@ -1,6 +1,6 @@
 import pytest
 
-from ridgeline import gate
+from ridgeline.tracking import gate
 
 PASSES = {"rmse": 2.0, "r2": 0.5, "baseline_rmse": 3.0}
 

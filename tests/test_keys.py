@@ -5,23 +5,22 @@ import numpy as np
 import pytest
 from conftest import ROOT, run
 
-from ridgeline import keys
+from ridgeline.intake import unique
 
-# in a process of its own: threads that other tests left allocate, too
 SUSPECTS = """
 import sys, tracemalloc
 from pathlib import Path
-from ridgeline import keys
-keys.BUCKET_ROWS = 50_000
+from ridgeline.intake import unique
+unique.BUCKET_ROWS = 50_000
 tracemalloc.start()
-found, rows = keys.suspects(Path(sys.argv[1]))
+found, rows = unique.suspects(Path(sys.argv[1]))
 print(found.tolist(), rows, tracemalloc.get_traced_memory()[1])
 """
 
 
 def test_memory_is_bounded_where_all_rows_have_the_same_key(tmp_path: Path) -> None:
     for number in range(100):
-        keys.spill(tmp_path, number, np.full(20_000, 7, np.uint64))
+        unique.spill(tmp_path, number, np.full(20_000, 7, np.uint64))
     done = run(sys.executable, "-c", SUSPECTS, str(tmp_path), cwd=ROOT)
     found, rows, peak = done.stdout.split()
     assert (found, rows) == ("[7]", "2000000")
@@ -32,13 +31,13 @@ def test_memory_is_bounded_where_all_rows_have_the_same_key(tmp_path: Path) -> N
 def test_one_key_of_half_the_rows_hides_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    monkeypatch.setattr(keys, "BUCKET_ROWS", 100)
+    monkeypatch.setattr(unique, "BUCKET_ROWS", 100)
     random = np.random.default_rng(0)
     others = np.repeat(random.integers(0, 2**64, 1000, np.uint64), times)
     values = random.permutation(np.concatenate([others, np.full(len(others), others[0])]))
     for number, part in enumerate(np.array_split(values, 7)):
-        keys.spill(tmp_path, number, part)
-    found, rows = keys.suspects(tmp_path)
+        unique.spill(tmp_path, number, part)
+    found, rows = unique.suspects(tmp_path)
     repeated = np.unique(others) if times > 1 else others[:1]
     assert sorted(found) == sorted(repeated)
     assert rows == np.isin(values, repeated).sum()
@@ -49,5 +48,5 @@ def test_two_workers_that_spill_a_part_at_once_write_two_files(
 ) -> None:
     monkeypatch.setattr(Path, "replace", lambda *_: None)  # neither is done
     for _ in range(2):
-        keys.spill(tmp_path, 0, np.zeros(1, np.uint64))
+        unique.spill(tmp_path, 0, np.zeros(1, np.uint64))
     assert len(list(tmp_path.iterdir())) == 2

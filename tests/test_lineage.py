@@ -15,7 +15,8 @@ import pytest
 from conftest import clone, run
 from test_repro import MODEL, STAGES, runs, store
 
-from ridgeline import content, lineage, pipeline
+from ridgeline import __main__ as command
+from ridgeline.tracking import records
 
 pytestmark = pytest.mark.slow
 
@@ -90,11 +91,11 @@ def lineage_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     """Runs the command in this process; returns its status or error, and what it printed."""
 
     def call(*arguments: str) -> tuple[int | str, str, str]:
-        monkeypatch.setattr("sys.argv", ["lineage", *arguments])
+        monkeypatch.setattr("sys.argv", ["ridgeline", "lineage", *arguments])
         capsys.readouterr()
         status: int | str = 0
         try:
-            lineage.main()
+            command.main()
         except SystemExit as error:
             status = error.code or 0
         return status, *capsys.readouterr()
@@ -174,7 +175,7 @@ def test_the_commands_that_it_prints_bring_the_model_back(
     by_hand = "\n".join(line.strip() for line in out.partition("by hand:")[2].splitlines())
     (tmp_path / "here").mkdir()
     run("bash", "-e", "-c", by_hand, cwd=tmp_path / "here")
-    assert content.md5(tmp_path / "restored/models/model.joblib") == here.md5(2)
+    assert records.md5_of(tmp_path / "restored/models/model.joblib") == here.md5(2)
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -186,7 +187,7 @@ def test_a_fresh_clone_restores_a_version_with_the_same_md5(
     status, out, err = lineage_of(of, "--restore", str(restored))
     assert (status, err) == (0, "")
     assert out.splitlines()[-1].split() == ["restored", history.md5(number), "models/model.joblib"]
-    assert content.md5(restored / "models/model.joblib") == history.md5(number)
+    assert records.md5_of(restored / "models/model.joblib") == history.md5(number)
 
 
 def test_what_dvc_gc_removed_is_restored_from_the_remote(
@@ -199,7 +200,7 @@ def test_what_dvc_gc_removed_is_restored_from_the_remote(
     restored = tmp_path / "restored"
     status, _, err = lineage_of(f"models:/{MODEL}/2", "--restore", str(restored))
     assert (status, err) == (0, "")
-    assert content.md5(restored / "models/model.joblib") == here.md5(2)
+    assert records.md5_of(restored / "models/model.joblib") == here.md5(2)
 
 
 def test_an_object_that_the_remote_lacks_is_named(
@@ -320,8 +321,8 @@ def test_backfill_registers_a_model_by_each_name_it_had(history: History, wiped:
         path.unlink()
         path.write_text(text)
     lock, registered = wiped / "dvc.lock", wiped / "models/registered.json"
-    known = pipeline.locked(lock.read_text())["register"].outs[Path("models/registered.json")]
-    lock.write_text(lock.read_text().replace(known, content.md5(registered)))
+    known = records.locked(lock.read_text())["register"].outs[Path("models/registered.json")]
+    lock.write_text(lock.read_text().replace(known, records.md5_of(registered)))
     backfill(wiped, "--all-commits")
     client = store(wiped)
     found = {name: client.search_model_versions(f"name = '{name}'") for name in (MODEL, "Renamed")}
@@ -393,6 +394,6 @@ def by_digest(found: list[mlflow.entities.Run]) -> list[mlflow.entities.Run]:
 def backfill(project: Path, *options: str) -> tuple[int, str, str]:
     """Run it; return its status and what it printed."""
     uri = os.environ["MLFLOW_TRACKING_URI"]
-    command = ("python", "-m", "ridgeline.backfill", *options)
+    command = ("python", "-m", "ridgeline", "backfill", *options)
     done = run(*command, cwd=project, check=False, MLFLOW_TRACKING_URI=uri)
     return done.returncode, done.stdout, done.stderr

@@ -7,9 +7,10 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ridgeline import config, environment, pipeline
+from ridgeline import config, environment
 from ridgeline.errors import SettingsError
-from ridgeline.pipeline import flat
+from ridgeline.tracking import records
+from ridgeline.tracking.records import flat
 
 CODE = ("ridgeline", "stages")
 PREPARED = ["data/prepared/train", "data/prepared/validation", "data/prepared/test"]
@@ -86,10 +87,10 @@ PARAMS = {
 every_stage = pytest.mark.parametrize("stage", DEPS)
 
 
-def load(folder: Path, dvc_yaml: str, params: str = "{a: {b: 1, c: x/y}}") -> pipeline.Stage:
+def load(folder: Path, dvc_yaml: str, params: str = "{a: {b: 1, c: x/y}}") -> records.Stage:
     (folder / "dvc.yaml").write_text(dvc_yaml, encoding="utf-8")
     (folder / "params.yaml").write_text(params, encoding="utf-8")
-    return pipeline.load("s", folder)
+    return records.load("s", folder)
 
 
 def as_text(paths: tuple[Path, ...]) -> list[str]:
@@ -98,37 +99,37 @@ def as_text(paths: tuple[Path, ...]) -> list[str]:
 
 @every_stage
 def test_a_real_stage_depends_on_its_data(stage: str) -> None:
-    deps = pipeline.load(stage, ROOT).deps
+    deps = records.load(stage, ROOT).deps
     assert as_text(tuple(dep for dep in deps if dep.parts[0] not in CODE)) == DEPS[stage]
 
 
 @every_stage
 def test_a_real_stage_depends_on_code_that_is_there(stage: str) -> None:
-    code = [dep for dep in pipeline.load(stage, ROOT).deps if dep.parts[0] in CODE]
+    code = [dep for dep in records.load(stage, ROOT).deps if dep.parts[0] in CODE]
     assert Path(f"stages/{stage}.py") in code
-    assert [dep for dep in code if not (ROOT / dep).is_file()] == []
+    assert [dep for dep in code if not (ROOT / dep).exists()] == []
 
 
 @every_stage
 def test_a_real_stages_outs_are_its_outs_plots_and_metrics(stage: str) -> None:
-    assert sorted(as_text(pipeline.load(stage, ROOT).outs)) == sorted(OUTS[stage])
+    assert sorted(as_text(records.load(stage, ROOT).outs)) == sorted(OUTS[stage])
 
 
 @every_stage
 def test_a_real_stage_has_a_param_for_each_value_it_reads(stage: str) -> None:
-    assert sorted(pipeline.load(stage, ROOT).params) == sorted(PARAMS[stage])
+    assert sorted(records.load(stage, ROOT).params) == sorted(PARAMS[stage])
 
 
 @every_stage
 def test_a_real_stages_params_have_the_values_of_params_yaml_and_versions_toml(stage: str) -> None:
     values = flat(config.read_yaml(ROOT / "params.yaml")) | flat(environment.read(ROOT))
-    params = pipeline.load(stage, ROOT).params
+    params = records.load(stage, ROOT).params
     assert params == {key: values[key] for key in params}
 
 
 def test_the_current_folder_is_the_projects_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert pipeline.load("train") == pipeline.load("train", ROOT)
+    assert records.load("train") == records.load("train", ROOT)
 
 
 @pytest.mark.parametrize("kind", ["deps", "outs", "metrics"])
@@ -145,7 +146,7 @@ def test_a_template_in_an_out_with_options_is_filled_in(tmp_path: Path) -> None:
 
 def test_a_stage_may_declare_nothing(tmp_path: Path) -> None:
     stage = load(tmp_path, "stages: {s: {cmd: 'true'}}")
-    assert stage == pipeline.Stage("s", deps=(), outs=(), params={})
+    assert stage == records.Stage("s", deps=(), outs=(), params={})
 
 
 def test_a_declared_section_gives_a_param_for_each_of_its_values(tmp_path: Path) -> None:
@@ -176,14 +177,14 @@ def test_an_absent_file_is_named(tmp_path: Path, absent: str) -> None:
     load(tmp_path, "stages: {s: {}}")
     (tmp_path / absent).unlink()
     with pytest.raises(SettingsError, match=rf"{absent} is not here"):
-        pipeline.load("s", tmp_path)
+        records.load("s", tmp_path)
 
 
 def test_metrics_have_a_dotted_key_for_each_value(tmp_path: Path) -> None:
     stage = load(tmp_path, "stages: {s: {outs: [o.json], metrics: [metrics/m.json]}}")
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "m.json").write_text(json.dumps({"a": {"b": 1.5}, "c": None}))
-    assert pipeline.read_metrics(stage.outs, tmp_path) == {"a.b": 1.5, "c": None}
+    assert records.read_metrics(stage.outs, tmp_path) == {"a.b": 1.5, "c": None}
 
 
 @pytest.mark.parametrize(

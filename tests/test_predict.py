@@ -1,14 +1,17 @@
 """What the stage predict keeps of a part: little, however many rows the part has."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
 
-from ridgeline import contract, dataset, features, ridge
-from stages import predict
+from ridgeline.intake import contract
+from ridgeline.model import features, predict, ridge
+from ridgeline.tables import reading, writing
+from stages.predict import write_predictions
 
 ROWS = 50_000
 
@@ -25,9 +28,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> predict.Predicted:
             "site": ["known", "new"] * (ROWS // 2),
         }
     )
-    with dataset.writing(folder / "table") as parts, dataset.writing_part(parts, 0) as write:
-        write(dataset.as_table(frame))
-    known = dataset.as_table(frame[::2])
+    with writing.parquet(folder / "table") as parts, writing.parquet_part(parts, 0) as write:
+        write(writing.as_table(frame))
+    known = writing.as_table(frame[::2])
     preprocessor = features.fit([known], ["age"], ["site"], impute=False)
     X = features.matrix(preprocessor, known).T
     fit = ridge.fit([(X, known["tail"].to_numpy())], (1.0,))
@@ -35,17 +38,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> predict.Predicted:
     (folder / "hashes").mkdir()
     (folder / "written").mkdir()
     wanted = contract.Contract("case", None, ("site",), ("age", "tail"))
-    [part] = dataset.open_table(folder / "table", wanted.columns, wanted.numbers).parts()
-    return predict.predict(
-        model,
-        wanted,
-        "tail",
-        0.5,
-        dataset.writing_part,
-        folder / "written",
-        folder / "hashes",
-        part,
-    )
+    [part] = reading.open_table(folder / "table", wanted.columns, wanted.numbers).parts()
+    return write_predictions(
+        model, wanted, "tail", 0.5, Path("out"), folder / "written", folder / "hashes", part
+    ).predicted
 
 
 def test_all_rows_are_counted(found: predict.Predicted) -> None:
@@ -60,7 +56,7 @@ def test_what_a_worker_sends_back_is_small(found: predict.Predicted) -> None:
 def test_what_is_kept_does_not_grow_with_the_parts(found: predict.Predicted) -> None:
     total = predict.NONE
     for _ in range(20):
-        total = predict._added(total, found)
+        total = predict.add(total, found)
     assert total.rows == 20 * ROWS
     assert len(total.plotted) == predict.PLOTTED_ROWS
     assert total.plotted.get_total_buffer_size() < 100_000

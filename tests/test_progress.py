@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ridgeline import progress
+from ridgeline.tables import progress
 
 
 class Terminal(io.StringIO):

@@ -14,7 +14,7 @@ import pytest
 from conftest import PROGRAMS, ROOT, environment, run
 from test_repro import MODEL, STAGES, ran, runs, store
 
-from ridgeline import content
+from ridgeline.tracking import records
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +90,7 @@ def sweep_is_in_mlflow(project: Path, done: Done) -> None:
 def restored_has_the_champions_md5(project: Path, done: Done) -> None:
     champion = store(project).get_model_version_by_alias(MODEL, "champion")
     restored = project.parent / "restored/models/model.joblib"
-    assert content.md5(restored) == champion.tags["dvc.md5"]
+    assert records.md5_of(restored) == champion.tags["dvc.md5"]
 
 
 def champion_is_version(number: int) -> Callable[[Path, Done], None]:
@@ -123,8 +123,8 @@ CHECKS: dict[str, Callable[[Path, Done], None]] = {
     "dvc pull -r shelf": says("Everything is up to date."),
     SWEEP[0]: says("Queued experiment"),
     SWEEP[1]: sweep_is_in_mlflow,
-    "python -m ridgeline.lineage @champion": says("dvc pull --with-deps train"),
-    "python -m ridgeline.lineage @champion --restore ../restored": restored_has_the_champions_md5,
+    "python -m ridgeline lineage @champion": says("dvc pull --with-deps train"),
+    "python -m ridgeline lineage @champion --restore ../restored": restored_has_the_champions_md5,
     "make promote VERSION=2": champion_is_version(2),
     "make rollback": champion_is_version(1),
     "make backfill": says("nothing was written"),

@@ -24,21 +24,22 @@ from mlflow.entities.model_registry import ModelVersion
 from processes import Ended, begin, context, end
 from sklearn.pipeline import Pipeline
 
-from ridgeline import (
-    candidate,
-    config,
-    content,
-    dataset,
-    features,
-    files,
-    registry,
-    ridge,
-    tracking,
-)
+from ridgeline import config, files
 from ridgeline.errors import ModelError, TrackingError
-from ridgeline.gate import Decision
-from ridgeline.pipeline import Record
-from ridgeline.registry import CHALLENGER, CHAMPION, DECISION, PREVIOUS, RMSE, ROWS, WITHDRAWN
+from ridgeline.model import features, ridge
+from ridgeline.tables import writing
+from ridgeline.tracking import models, records, registry, runs, store, submit
+from ridgeline.tracking.gate import Decision
+from ridgeline.tracking.records import Record
+from ridgeline.tracking.registry import (
+    CHALLENGER,
+    CHAMPION,
+    DECISION,
+    PREVIOUS,
+    RMSE,
+    ROWS,
+    WITHDRAWN,
+)
 
 PASSED, FAILED = Decision(True, "it passed"), Decision(False, "it did not pass")
 numbers = count()
@@ -50,13 +51,13 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mlflow.MlflowCl
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DVC_ROOT", str(folder))
         patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-        yield tracking.connect()
+        yield store.connect()
 
 
 @pytest.fixture(scope="module")
 def model(client: mlflow.MlflowClient) -> LoggedModel:
     """A model that any version may hold: what a version is goes by its tags."""
-    made = client.create_logged_model(tracking.experiment_id(client, "tests"), "model")
+    made = client.create_logged_model(store.experiment_id(client, "tests"), "model")
     return client.finalize_logged_model(made.model_id, "READY")
 
 
@@ -95,7 +96,7 @@ def enter(
     rows: str = "rows",
 ) -> ModelVersion:
     """Register new content with a score, and do what follows from the decision on it."""
-    version = registry.register(client, name, model, {tracking.MD5: f"md5 {next(numbers)}"})
+    version = registry.register(client, name, model, {records.MD5: f"md5 {next(numbers)}"})
     champion = registry.with_alias(client, name, CHAMPION)
     registry.record(client, version, decision, {RMSE: repr(rmse), ROWS: rows})
     if decision.promote:
@@ -118,7 +119,7 @@ def decisions(client: mlflow.MlflowClient, name: str) -> list[str]:
 
 
 def test_the_same_content_is_one_version(client, name, model) -> None:
-    tags = {tracking.MD5: "a"}
+    tags = {records.MD5: "a"}
     first, second = (registry.register(client, name, model, tags) for _ in range(2))
     assert (registry.number(first), registry.number(second)) == (1, 1)
     assert len(client.search_model_versions(f"name = '{name}'")) == 1
@@ -126,18 +127,18 @@ def test_the_same_content_is_one_version(client, name, model) -> None:
 
 def test_other_content_is_another_version(client, name, model) -> None:
     for md5 in "ab":
-        registry.register(client, name, model, {tracking.MD5: md5})
+        registry.register(client, name, model, {records.MD5: md5})
     assert [registry.number(registry.find(client, name, md5)) for md5 in "ab"] == [1, 2]
 
 
 def test_content_that_is_not_registered_is_not_found(client, name, model) -> None:
-    registry.register(client, name, model, {tracking.MD5: "a"})
+    registry.register(client, name, model, {records.MD5: "a"})
     assert registry.find(client, name, "b") is None
     assert registry.only(client, name, "b") is None
 
 
 def test_of_two_that_register_the_same_at_once_the_first_remains(client, name, model) -> None:
-    tags = {tracking.MD5: "a"}
+    tags = {records.MD5: "a"}
     other = lambda: registry.register(client, name, model, tags)  # noqa: E731 - a name for a line
     mine = registry.register(Overtaken("create_model_version", other), name, model, tags)
     [remains] = client.search_model_versions(f"name = '{name}'")
@@ -145,17 +146,17 @@ def test_of_two_that_register_the_same_at_once_the_first_remains(client, name, m
 
 
 def test_a_double_that_another_process_has_just_removed_is_no_error(client, name, model) -> None:
-    registry.register(client, name, model, {tracking.MD5: "a"})
-    client.create_model_version(name, model.model_uri, tags={tracking.MD5: "a"})
+    registry.register(client, name, model, {records.MD5: "a"})
+    client.create_model_version(name, model.model_uri, tags={records.MD5: "a"})
     late = Overtaken("delete_model_version", lambda: registry.only(client, name, "a"))
     assert registry.number(registry.only(late, name, "a")) == 1
     assert len(client.search_model_versions(f"name = '{name}'")) == 1
 
 
 def test_a_double_that_bears_an_alias_stays(client, name, model) -> None:
-    registry.register(client, name, model, {tracking.MD5: "a"})
+    registry.register(client, name, model, {records.MD5: "a"})
     for _ in range(2):
-        client.create_model_version(name, model.model_uri, tags={tracking.MD5: "a"})
+        client.create_model_version(name, model.model_uri, tags={records.MD5: "a"})
     client.set_registered_model_alias(name, "served", "3")
     assert registry.number(registry.only(client, name, "a")) == 1
     left = client.search_model_versions(f"name = '{name}'")
@@ -163,13 +164,13 @@ def test_a_double_that_bears_an_alias_stays(client, name, model) -> None:
 
 
 def test_a_model_that_was_not_wholly_logged_is_none(client, tmp_path) -> None:
-    experiment = tracking.experiment_id(client, "tests")
-    logged = client.create_logged_model(experiment, tags={tracking.MD5: "torn"})
+    experiment = store.experiment_id(client, "tests")
+    logged = client.create_logged_model(experiment, tags={records.MD5: "torn"})
     (tmp_path / "MLmodel").touch()
     client.log_model_artifacts(logged.model_id, str(tmp_path))
-    assert tracking.logged_model(client, "tests", "torn") is None
+    assert models.logged_model(client, "tests", "torn") is None
     client.finalize_logged_model(logged.model_id, "READY")
-    assert tracking.logged_model(client, "tests", "torn").model_id == logged.model_id
+    assert models.logged_model(client, "tests", "torn").model_id == logged.model_id
 
 
 # The champion
@@ -239,7 +240,7 @@ def test_a_champion_of_other_rows_that_came_meanwhile_is_to_be_met_first(
 ) -> None:
     met = enter(client, name, model, 3.0, rows="old rows")
     enter(client, name, model, 2.0, rows="their rows")
-    mine = registry.register(client, name, model, {tracking.MD5: "mine"})
+    mine = registry.register(client, name, model, {records.MD5: "mine"})
     registry.record(client, mine, PASSED, {RMSE: "1.0", ROWS: "my rows"})
     assert registry.crown(client, name, "my rows", met) is False
     assert bearer(client, name, CHAMPION) == 2
@@ -361,13 +362,13 @@ def at_once(many: int, folder: Path, work: Callable[..., object]) -> None:
 
 def open_store(_: int, start: threading.Barrier) -> None:
     start.wait(120)
-    tracking.experiment_id(tracking.connect(), "tests")
+    store.experiment_id(store.connect(), "tests")
 
 
 def test_many_may_be_the_first_to_open_a_store(tmp_path: Path, monkeypatch) -> None:
     at_once(3, tmp_path, open_store)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    found = tracking.connect().search_experiments()
+    found = store.connect().search_experiments()
     assert sorted(experiment.name for experiment in found) == ["Default", "tests"]
     assert list(tmp_path.glob(".*")) == []
 
@@ -376,11 +377,11 @@ def train(folder: Path, number: int) -> dict[str, Record]:
     """Leave in `folder` what is there when a model is to be registered: the last is the best."""
     data = config.load(ROOT / "params.yaml").data
     rows = pd.DataFrame({name: np.arange(8.0) for name in data.numeric})
-    rows = dataset.as_table(rows.assign(**dict.fromkeys(data.categorical, "a")))
+    rows = writing.as_table(rows.assign(**dict.fromkeys(data.categorical, "a")))
     preprocessor = features.fit([rows], data.numeric, data.categorical, impute=False)
     X = features.matrix(preprocessor, rows).T
     fit = ridge.fit([(X, np.arange(8.0))], (1.0 + number,))
-    model, metrics = folder / candidate.MODEL, folder / candidate.METRICS
+    model, metrics = folder / submit.MODEL, folder / submit.SCORES
     files.write_model(model, Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)]))
     scores = {"rmse": 2.0 - number / CONTENTS, "r2": 0.5}
     baseline = {"prediction": 0.0, "validation": {"rmse": 9.0}}
@@ -389,17 +390,17 @@ def train(folder: Path, number: int) -> dict[str, Record]:
 
 
 def trained(folder: Path) -> dict[str, Record]:
-    outs = {path: content.md5(folder / path) for path in (candidate.MODEL, candidate.METRICS)}
-    prepared = Record("prepare", {}, {candidate.VALIDATION: "rows"}, {})
+    outs = {path: records.md5_of(folder / path) for path in (submit.MODEL, submit.SCORES)}
+    prepared = Record("prepare", {}, {submit.VALIDATION: "rows"}, {})
     return {"prepare": prepared, "train": Record("train", {}, outs, {})}
 
 
 def register_all(number: int, start: threading.Barrier) -> None:
     """Register the contents, as the stage does, in an order that no other process has."""
     start.wait(120)
-    chosen, client = config.load(ROOT / "params.yaml"), tracking.connect()
+    chosen, client = config.load(ROOT / "params.yaml"), store.connect()
     for place in sorted(Path().glob("model-*"), key=lambda p: content_order(p, number)):
-        version = candidate.submit(client, chosen, trained(place), {}, place)
+        version = submit.submit(client, chosen, trained(place), {}, place)
         registry.challenge(client, version)
 
 
@@ -414,8 +415,8 @@ def logged(client: mlflow.MlflowClient, tmp_path_factory: pytest.TempPathFactory
     records = train(folder, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what MLflow does to itself as it logs a model
-        tracking.write_run(client, "files", records["train"], {}, folder)
-    return tracking.logged_model(client, "files", records["train"].outs[candidate.MODEL])
+        runs.write_run(client, "files", records["train"], {}, folder)
+    return models.logged_model(client, "files", records["train"].outs[submit.MODEL])
 
 
 def place(logged: LoggedModel) -> Path:
@@ -424,7 +425,7 @@ def place(logged: LoggedModel) -> Path:
 
 def log_like(client: mlflow.MlflowClient, logged: LoggedModel, md5: str) -> LoggedModel:
     """Log other content with the same files, which takes a hundredth of the time."""
-    another = client.create_logged_model(logged.experiment_id, tags={tracking.MD5: md5})
+    another = client.create_logged_model(logged.experiment_id, tags={records.MD5: md5})
     client.log_model_artifacts(another.model_id, str(place(logged)))
     return client.finalize_logged_model(another.model_id, "READY")
 
@@ -433,8 +434,8 @@ def log_like(client: mlflow.MlflowClient, logged: LoggedModel, md5: str) -> Logg
 
 
 def test_a_version_is_loaded_as_the_pipeline_that_it_is(client, name, logged) -> None:
-    version = registry.register(client, name, logged, {tracking.MD5: "a"})
-    assert [*registry.load_model(client, version).named_steps] == ["preprocessor", "ridge"]
+    version = registry.register(client, name, logged, {records.MD5: "a"})
+    assert [*models.load_model(client, version).named_steps] == ["preprocessor", "ridge"]
 
 
 @pytest.mark.parametrize(
@@ -446,9 +447,9 @@ def test_files_that_are_not_whole_are_told(client, name, logged, torn) -> None:
         (place(another) / torn.removeprefix("no ")).unlink()
     else:
         (place(another) / torn).write_bytes(b"")
-    version = registry.register(client, name, another, {tracking.MD5: "torn"})
+    version = registry.register(client, name, another, {records.MD5: "torn"})
     with pytest.raises(ModelError, match=rf"models:/{name}/1 can't be loaded \(.+\); restore"):
-        registry.load_model(client, version)
+        models.load_model(client, version)
 
 
 class Burglar:
@@ -469,9 +470,9 @@ def test_no_code_is_run_by_loading(client, name, logged, said, tmp_path) -> None
     text = index.read_text()
     assert "serialization_format: skops" in text
     index.write_text(text.replace("serialization_format: skops", f"serialization_format: {said}"))
-    version = registry.register(client, name, another, {tracking.MD5: "pickled"})
+    version = registry.register(client, name, another, {records.MD5: "pickled"})
     with pytest.raises(ModelError):
-        registry.load_model(client, version)
+        models.load_model(client, version)
     assert not (tmp_path / "trace").exists()
 
 
@@ -498,10 +499,10 @@ def submitted(
 ) -> ModelVersion:
     """Submit a model, as register does; one of a higher number is better."""
     records = train(folder, number)
-    md5 = records["train"].outs[candidate.MODEL]
-    if tracking.logged_model(client, "files", md5) is None:
+    md5 = records["train"].outs[submit.MODEL]
+    if models.logged_model(client, "files", md5) is None:
         log_like(client, logged, md5)
-    return candidate.submit(client, chosen, records, {}, folder)
+    return submit.submit(client, chosen, records, {}, folder)
 
 
 def test_who_registers_again_puts_right_what_one_that_was_killed_left(
@@ -525,13 +526,13 @@ def test_a_champion_whose_column_is_of_another_kind_now_is_kept(
     now = replace(chosen, data=replace(data, numeric=numeric, categorical=categorical))
     rows = pd.DataFrame({name: [1.0, 2.0] for name in (data.target, *numeric)})
     rows = rows.assign(**dict.fromkeys(categorical, "a"))
-    validation = tmp_path / "2" / candidate.VALIDATION
-    with dataset.writing(validation) as folder, dataset.writing_part(folder, 0) as write:
-        write(dataset.as_table(rows))
+    validation = tmp_path / "2" / submit.VALIDATION
+    with writing.parquet(validation) as folder, writing.parquet_part(folder, 0) as write:
+        write(writing.as_table(rows))
     records = train(tmp_path / "2", 2)
-    log_like(client, logged, records["train"].outs[candidate.MODEL])
-    records["prepare"].outs[candidate.VALIDATION] = "new rows"
-    version = candidate.submit(client, now, records, {}, tmp_path / "2")
+    log_like(client, logged, records["train"].outs[submit.MODEL])
+    records["prepare"].outs[submit.VALIDATION] = "new rows"
+    version = submit.submit(client, now, records, {}, tmp_path / "2")
     assert version.tags[registry.REASON] == (
         "version 1 stays champion, for it can't predict these rows; to replace it, run 'make "
         "promote VERSION=2'"
@@ -556,16 +557,16 @@ def test_two_hundred_registrations_by_eight_processes_lose_and_double_nothing(
     with monkeypatch.context() as patch:
         patch.setenv("DVC_ROOT", str(tmp_path))
         patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-        chosen, client = config.load(ROOT / "params.yaml"), tracking.connect()
+        chosen, client = config.load(ROOT / "params.yaml"), store.connect()
         experiment, name = chosen.mlflow.experiment, chosen.register.model
         md5s = []
         for number in range(CONTENTS):
             folder = tmp_path / f"model-{number}"
             records = train(folder, number)
-            md5s.append(records["train"].outs[candidate.MODEL])
+            md5s.append(records["train"].outs[submit.MODEL])
             if number == 0:
-                tracking.write_run(client, experiment, records["train"], {}, folder)
-                first = tracking.logged_model(client, experiment, md5s[0])
+                runs.write_run(client, experiment, records["train"], {}, folder)
+                first = models.logged_model(client, experiment, md5s[0])
             else:
                 log_like(client, first, md5s[-1])
 
@@ -573,7 +574,7 @@ def test_two_hundred_registrations_by_eight_processes_lose_and_double_nothing(
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     found = {registry.number(v): v for v in client.search_model_versions(f"name = '{name}'")}
-    assert sorted(v.tags[tracking.MD5] for v in found.values()) == sorted(md5s)
+    assert sorted(v.tags[records.MD5] for v in found.values()) == sorted(md5s)
     champion, previous = (bearer(client, name, alias) for alias in (CHAMPION, PREVIOUS))
-    assert found[champion].tags[tracking.MD5] == md5s[-1]
+    assert found[champion].tags[records.MD5] == md5s[-1]
     assert previous in found.keys() - {champion}

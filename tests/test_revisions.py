@@ -6,9 +6,10 @@ import pytest
 from conftest import run
 from dvc.config import Config
 
-from ridgeline import pipeline, revisions
 from ridgeline.errors import RevisionError
-from ridgeline.revisions import Revision
+from ridgeline.history import revisions
+from ridgeline.history.revisions import Revision
+from ridgeline.tracking import records
 
 LOCK = """
 schema: '2.0'
@@ -29,8 +30,8 @@ def lock(model: str, data: str = "d0.dir") -> str:
 
 
 def tags(model: str, data: str = "d0.dir") -> dict[str, str]:
-    record = pipeline.locked(lock(model, data))["train"]
-    return record.tags | {pipeline.DIGEST: record.digest}
+    record = records.locked(lock(model, data))["train"]
+    return record.tags | {records.DIGEST: record.digest}
 
 
 @pytest.fixture
@@ -225,5 +226,5 @@ def test_settings_that_dvc_can_not_read_are_an_error(repository: Path, tmp_path:
     (repository / ".dvc").mkdir()
     made = commit(repository, lock("m1"))
     (repository / ".dvc/config").write_text("[core\n")
-    with pytest.raises(RevisionError, match=r"mend \.dvc/config: "):
+    with pytest.raises(RevisionError, match=r"fix \.dvc/config: "):
         revisions.lay_out(Revision(made), tmp_path / "state")

@@ -13,8 +13,8 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ridgeline import ridge
 from ridgeline.errors import DataError
+from ridgeline.model import leave_one_out, moments, ridge
 
 EPS = np.finfo(float).eps
 ALPHAS = (0.001, 0.1, 1.0, 10.0, 1000.0)
@@ -160,7 +160,7 @@ def test_it_is_scikit_learns_fit_of(name, cut):
 
 
 def test_it_is_scikit_learns_fit_of_more_rows_than_are_worked_on_at_once():
-    X, y = random_rows(rows=2 * ridge.CHUNK_ROWS + 1, columns=3)
+    X, y = random_rows(rows=2 * leave_one_out.CHUNK_ROWS + 1, columns=3)
     assert_same_as_scikit_learn(ridge.fit(in_parts(X, y, [10, 5000]), ALPHAS), X, y, ALPHAS)
 
 
@@ -215,7 +215,8 @@ def test_a_penalty_whose_error_can_not_be_computed_is_not_chosen():
 @pytest.mark.parametrize("error", [np.inf, np.nan])
 def test_penalties_of_which_none_leaves_a_finite_error_are_refused(error, monkeypatch):
     # which of the two comes of fitting a row exactly, rounding decides
-    monkeypatch.setattr(ridge, "_squared_errors", lambda *_: np.full((2, len(ALPHAS)), error))
+    seen = np.full((2, len(ALPHAS)), error)
+    monkeypatch.setattr(leave_one_out, "squared_errors", lambda *_: seen)
     with pytest.raises(DataError, match=r"every penalty is too small .*; raise train\.alphas"):
         ridge.fit([random_rows()], ALPHAS)
 
@@ -305,7 +306,7 @@ def test_a_part_without_rows_adds_nothing():
 
 FIT_IN_A_PROCESS = """
 import numpy as np
-from ridgeline import ridge
+from ridgeline.model import leave_one_out, moments, ridge
 random = np.random.default_rng(0)
 parts = [(random.normal(size=(5000, 20)), random.normal(size=5000)) for _ in range(3)]
 fit = ridge.fit(parts, (0.001, 1.0, 1000.0))
@@ -332,22 +333,22 @@ def centred_cross_products(X, y):
     return np.cov(joined, rowvar=False, bias=True) * len(y)
 
 
-def cross_products(moments):
-    return moments.root.T @ moments.root
+def cross_products(of):
+    return of.root.T @ of.root
 
 
 def test_moments_are_the_number_of_rows_means_and_centred_cross_products():
     X, y = random_rows()
-    moments = ridge.moments((X, y))
-    assert moments.rows == 30
-    np.testing.assert_allclose(moments.mean, [*X.mean(axis=0), y.mean()], rtol=1e-13)
-    np.testing.assert_allclose(cross_products(moments), centred_cross_products(X, y), rtol=1e-12)
+    of = moments.moments((X, y))
+    assert of.rows == 30
+    np.testing.assert_allclose(of.mean, [*X.mean(axis=0), y.mean()], rtol=1e-13)
+    np.testing.assert_allclose(cross_products(of), centred_cross_products(X, y), rtol=1e-12)
 
 
 def test_moments_leave_their_arguments_alone():
     X, y = random_rows()
     before = X.copy(), y.copy()
-    ridge.moments((X, y))
+    moments.moments((X, y))
     np.testing.assert_array_equal(np.column_stack([X, y]), np.column_stack(before))
 
 
@@ -357,7 +358,7 @@ def test_moments_leave_their_arguments_alone():
 def test_combined_moments_are_those_of_all_rows(offset, cuts):
     X, y = random_rows()
     X, y = X + offset, y + offset
-    total = reduce(ridge.combine, (ridge.moments(part) for part in in_parts(X, y, cuts)))
+    total = reduce(moments.combine, (moments.moments(part) for part in in_parts(X, y, cuts)))
     assert total.rows == 30
     rtol, atol = 1e-13, 1e3 * EPS * (1 + offset)
     np.testing.assert_allclose(total.mean, [*X.mean(axis=0), y.mean()], rtol=rtol, atol=atol)
@@ -367,8 +368,8 @@ def test_combined_moments_are_those_of_all_rows(offset, cuts):
 
 
 def test_combining_is_associative_to_rounding():
-    a, b, c = (ridge.moments(random_rows(rows=rows, seed=rows)) for rows in (1, 5, 20))
-    left = ridge.combine(ridge.combine(a, b), c)
-    right = ridge.combine(a, ridge.combine(b, c))
+    a, b, c = (moments.moments(random_rows(rows=rows, seed=rows)) for rows in (1, 5, 20))
+    left = moments.combine(moments.combine(a, b), c)
+    right = moments.combine(a, moments.combine(b, c))
     np.testing.assert_allclose(left.mean, right.mean, rtol=1e-12)
     np.testing.assert_allclose(cross_products(left), cross_products(right), rtol=1e-12)

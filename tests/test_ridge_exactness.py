@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import MPContext
 
-from ridgeline import ridge
 from ridgeline.errors import DataError
+from ridgeline.model import ridge
 
 mp = MPContext()
 mp.dps = 60

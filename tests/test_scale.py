@@ -34,7 +34,8 @@ print(int(peak) // 1024, "distributed" in sys.modules)
 DYING = """
 import os, signal
 import stages
-from ridgeline import config, ridge
+from ridgeline import config
+from ridgeline.model import ridge
 from stages import train
 real = ridge.moments
 def moments(part):
@@ -51,7 +52,8 @@ train.main(config.load())
 DYING_AS_IT_WRITES = """
 import os, signal
 import stages
-from ridgeline import config, dataset
+from ridgeline import config
+from ridgeline.tables import writing
 from stages import featurize
 real = featurize.transform
 def transform(preprocessor, kept, folder, part):
@@ -59,7 +61,7 @@ def transform(preprocessor, kept, folder, part):
         os.close(os.open({marker!r}, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return real(preprocessor, kept, folder, part)
-    with dataset.writing_part(folder, part.number) as write:
+    with writing.parquet_part(folder, part.number) as write:
         write(part.table())
         os.kill(os.getpid(), signal.SIGKILL)
 featurize.transform = transform

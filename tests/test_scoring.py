@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from ridgeline import scoring
+from ridgeline.model import scoring
 
 ORACLE = {
     "rmse": metrics.root_mean_squared_error,

@@ -51,7 +51,7 @@ def test_bad_data_is_refused_and_nothing_is_written(unchanged: Path) -> None:
     done = run("python", "-m", "stages.prepare", cwd=unchanged, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "error: data/raw/possum.csv breaks the data contract; mend the rows, or the columns that "
+        "error: data/raw/possum.csv breaks the data contract; fix the rows, or the columns that "
         "params.yaml names under data:",
         "  age is not a number in 1 row: case 2 = 'old'",
     ]
@@ -258,9 +258,7 @@ def test_a_file_in_the_way_is_one_line(unchanged: Path) -> None:
     done = run("python", "-m", "stages.predict", cwd=unchanged, check=False)
     (unchanged / "predictions").unlink()
     assert done.returncode == 1
-    assert done.stderr == (
-        "error: predict: predictions: File exists; mend that, and run it again\n"
-    )
+    assert done.stderr == ("error: predict: predictions: File exists; fix that, and run it again\n")
 
 
 def test_a_champion_whose_files_are_lost_is_kept_and_not_scored(unchanged: Path) -> None:

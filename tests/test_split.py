@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ridgeline.split import SPLITS, assign
+from ridgeline.files import SPLITS
+from ridgeline.intake.split import assign
+from ridgeline.intake.unique import hashes
 
 KEYS = pd.Series([str(i) for i in range(10_000)])
 text_keys = st.lists(st.text(st.characters(codec="utf-8")), max_size=30)
@@ -17,7 +19,7 @@ def places(
     keys: list[str] | pd.Series, validation: float = 0.2, test: float = 0.2, seed: int = 18
 ) -> list[str]:
     keys = pd.Series(keys, dtype="str")
-    return list(assign(keys, validation=validation, test=test, seed=seed))
+    return list(assign(hashes(keys, seed), validation=validation, test=test))
 
 
 @settings(max_examples=40)
@@ -71,13 +73,13 @@ def test_the_splits_of_known_keys_are_those_of_the_first_release() -> None:
 
 
 def test_the_dtype_of_the_keys_does_not_matter() -> None:
-    as_objects = assign(KEYS.astype(object), validation=0.2, test=0.2, seed=18)
+    as_objects = assign(hashes(KEYS.astype(object), 18), validation=0.2, test=0.2)
     assert list(as_objects) == places(KEYS)
 
 
 def test_the_index_of_the_keys_does_not_matter() -> None:
     moved = KEYS.set_axis(range(5, 10_005))
-    assert list(assign(moved, validation=0.2, test=0.2, seed=18)) == places(KEYS)
+    assert list(assign(hashes(moved, 18), validation=0.2, test=0.2)) == places(KEYS)
 
 
 def test_every_row_gets_one_of_the_three_splits() -> None:

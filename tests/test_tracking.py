@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from ridgeline import store, tracking
+from ridgeline.tracking import address, store
 
 
 @pytest.fixture
@@ -31,19 +31,19 @@ def test_a_local_store_is_in_the_root_wherever_dvc_runs_the_stage(
     root: Path, monkeypatch: pytest.MonkeyPatch, uri: str, database: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    client = tracking.connect()
-    experiment = client.get_experiment(tracking.experiment_id(client, "new"))
+    client = store.connect()
+    experiment = client.get_experiment(store.experiment_id(client, "new"))
     assert (root / database).is_file()
     assert experiment.artifact_location == (root / "mlartifacts").as_uri()
     os.environ.pop("MLFLOW_TRACKING_URI")
 
 
 def test_a_deleted_experiment_is_named_with_how_to_restore_it(root: Path) -> None:
-    client = tracking.connect()
-    number = tracking.experiment_id(client, "gone")
+    client = store.connect()
+    number = store.experiment_id(client, "gone")
     client.delete_experiment(number)
-    with pytest.raises(tracking.TrackingError, match=f"mlflow experiments restore -x {number}"):
-        tracking.experiment_id(client, "gone")
+    with pytest.raises(store.TrackingError, match=f"mlflow experiments restore -x {number}"):
+        store.experiment_id(client, "gone")
 
 
 def test_a_path_may_have_what_a_url_may_not(tmp_path: Path, monkeypatch) -> None:
@@ -51,8 +51,8 @@ def test_a_path_may_have_what_a_url_may_not(tmp_path: Path, monkeypatch) -> None
     root.mkdir()
     monkeypatch.setenv("DVC_ROOT", str(root))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
-    client = tracking.connect()
-    client.create_run(tracking.experiment_id(client, "new"))
+    client = store.connect()
+    client.create_run(store.experiment_id(client, "new"))
     assert [*tmp_path.rglob("mlflow.db")] == [root / "mlflow.db"]
 
 
@@ -67,8 +67,8 @@ def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_folder_that_mlflow_would_decode_is_refused(decoded: Path) -> None:
-    with pytest.raises(tracking.TrackingError) as raised:
-        store.tracking_uri()
+    with pytest.raises(store.TrackingError) as raised:
+        address.tracking_uri()
     assert str(raised.value) == (
         f"MLflow can't keep its files in {decoded}: it would look for them in "
         f"{decoded.with_name('pAq')}; rename that folder, or set MLFLOW_TRACKING_URI to a database "
@@ -81,21 +81,21 @@ def test_from_such_a_folder_a_store_elsewhere_can_be_used(
     decoded: Path, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert store.tracking_uri() == uri
+    assert address.tracking_uri() == uri
 
 
 def test_a_store_elsewhere_has_its_artifacts_beside_it(root: Path, monkeypatch) -> None:
     shared = root / "shared"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shared / 'mlflow.db'}")
-    client = tracking.connect()
-    experiment = client.get_experiment(tracking.experiment_id(client, "new"))
+    client = store.connect()
+    experiment = client.get_experiment(store.experiment_id(client, "new"))
     assert experiment.artifact_location == (shared / "mlartifacts").as_uri()
 
 
 def test_what_an_artifact_store_refuses_is_an_error_of_mlflow(monkeypatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
-    told = pytest.raises(tracking.TrackingError, match="failed: Unable to locate credentials")
-    with told, tracking.speaking_of_mlflow():
+    told = pytest.raises(store.TrackingError, match="failed: Unable to locate credentials")
+    with told, store.speaking_of_mlflow():
         raise NoCredentialsError
 
 
@@ -105,4 +105,4 @@ def test_a_certificate_is_for_mlflow_to_judge(monkeypatch) -> None:
     monkeypatch.setattr(urllib.request, "urlopen", Mock(side_effect=unknown))
     for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
         monkeypatch.setenv(name, "1")
-    tracking.connect()
+    store.connect()

@@ -4,6 +4,8 @@ Every row contributes the same six terms, so sums of parts add up to the sums of
 and a bootstrap sample of rows is a weighted sum.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -117,6 +119,28 @@ def intervals(
             low, high = np.quantile(defined, [tail, 1 - tail])
             bounds[name] = (float(low), float(high))
     return bounds
+
+
+def report(rows: int, sums: Array) -> dict[str, Any]:
+    """Return metrics of predictions with 95 % intervals, and the baseline's, for a metrics file.
+
+    Parameters
+    ----------
+    rows : int
+        How many rows were predicted.
+    sums : ndarray of shape (GROUPS, 6)
+        As by `sums`, of those with an actual value; without any only rows are counted.
+    """
+    scored = int(sums[:, 0].sum())
+    counts = {"rows": {"predicted": rows, "scored": scored}}
+    if not scored:
+        return counts
+    test: dict[str, float | None] = {}
+    bounds = intervals(sums)
+    for name, value in metrics(sums).items():
+        lower, upper = bounds[name]
+        test |= {name: value, f"{name}_lower": lower, f"{name}_upper": upper}
+    return counts | {"test": test, "baseline": {"test": baseline_metrics(sums)}}
 
 
 def _metrics(sums: Array) -> Array:

@@ -1,10 +1,9 @@
-"""Where a model or a run comes from, and how to bring that back: ``python -m ridgeline.lineage``.
+"""Where a model or a run comes from, and how to bring that back.
 
 What is asked for is found in MLflow, what it was made from by the md5s on its tags, and the
 commit or DVC experiment that holds it by the content of its dvc.lock.
 """
 
-import argparse
 import re
 import shlex
 import shutil
@@ -18,9 +17,12 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from ridgeline import config, pipeline, registry, revisions, tracking
-from ridgeline.errors import RevisionError, TrackingError, told
-from ridgeline.revisions import Revision
+from ridgeline import config
+from ridgeline.errors import RevisionError, TrackingError
+from ridgeline.history import revisions
+from ridgeline.history.revisions import Revision
+from ridgeline.tracking import records, registry, store
+from ridgeline.tracking.runs import MODEL
 
 WIDTH, INDENT = 80, 12
 DEPS, OUTS = "dvc.deps.", "dvc.outs."
@@ -47,7 +49,7 @@ class Origin:
     @property
     def models(self) -> dict[str, str]:
         """The models that it made, with their md5s."""
-        return {p: md5 for p, md5 in self.results.items() if p.endswith(tracking.MODEL)}
+        return {p: md5 for p, md5 in self.results.items() if p.endswith(MODEL)}
 
     @property
     def results(self) -> dict[str, str]:
@@ -55,30 +57,36 @@ class Origin:
         return _md5s(self.tags, OUTS)
 
 
-def main() -> None:
-    """Print where a model version or a run comes from; with --restore, bring that state back."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("of", help="models:/NAME/3, models:/NAME@champion, @champion, or a run id")
-    parser.add_argument("--restore", metavar="DIR", type=Path, help="a folder to bring it back in")
-    arguments = parser.parse_args()
-    with told("lineage"):
-        client, settings = tracking.connect(), config.load()
-        origin = find(client, settings, arguments.of)
-        print(*_described(origin, trace(client, origin)), sep="\n")
-        found = revisions.holding(origin.tags)
-        if found is None:
-            raise RevisionError(_not_in_git(origin))
-        revision, exactly = found
-        like = "holds it" if exactly else "holds the same, of other data, code or params"
-        print(f"\n{revision} {like}.")
-        if arguments.restore is None:
-            print(*_commands(arguments.of, origin, revision), sep="\n")
-        else:
-            files = restore(origin, revision, arguments.restore)
-            print(
-                f"{arguments.restore} has all {files} files and folders of it, with their md5s:\n"
-            )
-            print(*_rows("restored", _named(origin.models or origin.results)), sep="\n")
+def show(of: str, folder: Path | None) -> None:
+    """Print where a model version or a run comes from, and how to restore that state.
+
+    Parameters
+    ----------
+    of : str
+        As for `find`.
+    folder : Path, optional
+        Where to restore it; None to print the commands that would.
+
+    Raises
+    ------
+    RidgelineError
+        When it can't be found in MLflow or in git, or not be restored.
+    """
+    client, settings = store.connect(), config.load()
+    origin = find(client, settings, of)
+    print(*_described(origin, trace(client, origin)), sep="\n")
+    found = revisions.holding(origin.tags)
+    if found is None:
+        raise RevisionError(_not_in_git(origin))
+    revision, exactly = found
+    like = "holds it" if exactly else "holds the same, of other data, code or params"
+    print(f"\n{revision} {like}.")
+    if folder is None:
+        print(*_commands(of, origin, revision), sep="\n")
+    else:
+        files = restore(origin, revision, folder)
+        print(f"{folder} has all {files} files and folders of it, with their md5s:\n")
+        print(*_rows("restored", _named(origin.models or origin.results)), sep="\n")
 
 
 def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Origin:
@@ -87,7 +95,7 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
     Parameters
     ----------
     client : MlflowClient
-        As by `tracking.connect`.
+        As by `store.connect`.
     settings : Settings
         Which name the registered model, if `of` does not.
     of : str
@@ -107,7 +115,7 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
     run: Run | None = None
     aliases: tuple[str, ...] = ()
     if match is None:
-        with tracking.speaking_of_mlflow():
+        with store.speaking_of_mlflow():
             run = client.get_run(of)
         name, tags, experiment = f"run {of}", run.data.tags, run.info.experiment_id
     else:
@@ -126,7 +134,7 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
 
 def _experiment_of(client: mlflow.MlflowClient, run_id: str | None, name: str) -> str:
     """Return the id of the experiment that a version's run is in; else of the one with a name."""
-    with tracking.speaking_of_mlflow():
+    with store.speaking_of_mlflow():
         if run_id:
             with suppress(MlflowException):  # that run was deleted
                 return str(client.get_run(run_id).info.experiment_id)
@@ -140,7 +148,7 @@ def trace(client: mlflow.MlflowClient, origin: Origin) -> dict[str, Run]:
     Parameters
     ----------
     client : MlflowClient
-        As by `tracking.connect`.
+        As by `store.connect`.
     origin : Origin
         As by `find`.
 
@@ -160,7 +168,7 @@ def trace(client: mlflow.MlflowClient, origin: Origin) -> dict[str, Run]:
     def newest(tag: str, value: str) -> Run | None:
         if not origin.experiment:
             return None
-        with tracking.speaking_of_mlflow():
+        with store.speaking_of_mlflow():
             wanted = f"tags.`{tag}` = '{value}' AND attributes.status = 'FINISHED'"
             found = client.search_runs([origin.experiment], wanted, max_results=1000)
         return next(filter(agrees, found), found[0] if found else None)
@@ -171,13 +179,14 @@ def trace(client: mlflow.MlflowClient, origin: Origin) -> dict[str, Run]:
 
     def visit(run: Run | None, tags: Mapping[str, str]) -> None:
         for place, md5 in _md5s(tags, DEPS).items():
-            made = None if place.endswith(".py") else newest(f"{OUTS}{place}", md5)
+            of_code = Path(place).parts[0] in records.CODE
+            made = None if of_code else newest(f"{OUTS}{place}", md5)
             if made and made.data.tags["dvc.stage"] not in runs:
                 visit(made, made.data.tags)
         if run:
             runs[tags["dvc.stage"]] = run
 
-    made = origin.run or newest(pipeline.DIGEST, origin.tags.get(pipeline.DIGEST, ""))
+    made = origin.run or newest(records.DIGEST, origin.tags.get(records.DIGEST, ""))
     visit(made, origin.tags)
     return runs
 
@@ -211,11 +220,11 @@ def restore(origin: Origin, revision: Revision, folder: Path) -> int:
         reason = revisions.bring(folder, [origin.stage], pull=False, upstream=True)
         if reason:
             reason = revisions.bring(folder, [origin.stage], pull=True, upstream=True)
-        records = pipeline.locked((folder / "dvc.lock").read_text(encoding="utf-8"))
+        recorded = records.locked((folder / "dvc.lock").read_text(encoding="utf-8"))
         files: dict[Path, str] = {}
-        for record in pipeline.upstream(records, origin.stage):
+        for record in records.upstream(recorded, origin.stage):
             files |= {**record.deps, **record.outs}
-        wrong = pipeline.missing(files, folder)
+        wrong = records.missing(files, folder)
         if wrong:
             absent = f"can't be had: {reason}" if reason else "is not there"
             raise RevisionError(
@@ -247,7 +256,7 @@ def _described(origin: Origin, runs: Mapping[str, Run]) -> Iterator[str]:
     taken = {
         place: md5 for run in runs.values() for place, md5 in _md5s(run.data.tags, DEPS).items()
     } | _md5s(tags, DEPS)
-    data = {place: md5 for place, md5 in taken.items() if tracking.is_table(Path(place), md5)}
+    data = {place: md5 for place, md5 in taken.items() if records.is_table(Path(place), md5)}
     yield from _rows("data", _named({p: data[p] for p in sorted(data, key=lambda p: p in made)}))
     params = {key: value for run in runs.values() for key, value in run.data.params.items()}
     yield from _rows("params", [f"{key}: {value}" for key, value in params.items()])
@@ -257,7 +266,7 @@ def _commands(of: str, origin: Origin, revision: Revision) -> Iterator[str]:
     """Yield the lines that say how to bring a state back."""
     url, ref = revisions.published(revision)
     yield "To have it back, in a folder of its own:\n"
-    yield f"  python -m ridgeline.lineage {shlex.quote(of)} --restore ../restored"
+    yield f"  python -m ridgeline lineage {shlex.quote(of)} --restore ../restored"
     yield "\nor, by hand:\n"
     yield f"  git clone {shlex.quote(url)} ../restored && cd ../restored"
     if ref:
@@ -296,7 +305,3 @@ def _rows(title: str, texts: Iterable[str]) -> Iterator[str]:
             break_on_hyphens=False,
         )
         title = ""
-
-
-if __name__ == "__main__":
-    main()

@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from ridgeline import dataset, engine, gate, pipeline, progress, registry, scoring, tracking
 from ridgeline.config import Gate, Settings
 from ridgeline.errors import ModelError, RidgelineError, TrackingError
+from ridgeline.files import METRICS, MODEL, PREPARED
+from ridgeline.model import scoring
+from ridgeline.tables import engine, progress, reading
+from ridgeline.tracking import gate, models, records, registry, runs
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-MODEL, METRICS = Path("models/model.joblib"), Path("metrics/train.json")
-VALIDATION = Path("data/prepared/validation")
+SCORES, VALIDATION = METRICS / "train.json", PREPARED / "validation"
 
 
 def submit(
     client: mlflow.MlflowClient,
     settings: Settings,
-    records: Mapping[str, pipeline.Record],
-    origin: dict[str, str],
+    recorded: Mapping[str, records.Record],
+    origin_tags: dict[str, str],
     folder: Path = Path(),
 ) -> ModelVersion:
     """Register a model, unless it is registered, and let the gate decide if it is champion.
@@ -32,13 +34,13 @@ def submit(
     Parameters
     ----------
     client : MlflowClient
-        As by `tracking.connect`.
+        As by `store.connect`.
     settings : Settings
         Those that the model was made with.
-    records : mapping of str to Record
+    recorded : mapping of str to Record
         What DVC knows of the stages ``prepare`` and ``train`` that made it.
-    origin : dict of str
-        Tags: where it comes from, as by `source.tags`.
+    origin_tags : dict of str
+        Tags: where it comes from, as by `origin.tags`.
     folder : Path
         Where the model, its metrics and the validation rows are.
 
@@ -52,21 +54,21 @@ def submit(
     TrackingError
         When MLflow can't be reached or refuses.
     """
-    name, md5 = settings.register.model, records["train"].outs[MODEL]
+    name, md5 = settings.register.model, recorded["train"].outs[MODEL]
     version = registry.only(client, name, md5)
     if version is None:
-        model = _logged(client, settings.mlflow.experiment, records["train"], origin, folder)
-        tags = settings.register.tags | tracking.stage_tags(records["train"], origin)
-        tags[pipeline.DIGEST] = records["train"].digest
+        model = _logged(client, settings.mlflow.experiment, recorded["train"], origin_tags, folder)
+        tags = settings.register.tags | runs.stage_tags(recorded["train"], origin_tags)
+        tags[records.DIGEST] = recorded["train"].digest
         tags |= {
-            pipeline.tag("deps", path): md5
-            for path, md5 in records["prepare"].deps.items()
-            if tracking.is_table(path, md5)
+            records.tag("deps", path): md5
+            for path, md5 in recorded["prepare"].deps.items()
+            if records.is_table(path, md5)
         }
-        version = registry.register(client, name, model, tags | {tracking.MD5: md5})
+        version = registry.register(client, name, model, tags | {records.MD5: md5})
 
-    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    rows = records["prepare"].outs[VALIDATION]
+    metrics = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    rows = recorded["prepare"].outs[VALIDATION]
     if version.tags.get(registry.DECISION) == registry.WITHDRAWN:
         return version
     settled = False
@@ -93,31 +95,31 @@ def submit(
     return registry.reread(client, version)
 
 
-def files(records: Mapping[str, pipeline.Record]) -> dict[Path, str]:
+def files(recorded: Mapping[str, records.Record]) -> dict[Path, str]:
     """Return the files and folders that `submit` reads, with their md5s."""
-    outs = tracking.logged_files(records["train"])
-    return outs | {VALIDATION: records["prepare"].outs[VALIDATION]}
+    outs = runs.logged_files(recorded["train"])
+    return outs | {VALIDATION: recorded["prepare"].outs[VALIDATION]}
 
 
 def _logged(
     client: mlflow.MlflowClient,
     experiment: str,
-    train: pipeline.Record,
-    origin: dict[str, str],
+    train: records.Record,
+    origin_tags: dict[str, str],
     folder: Path,
 ) -> mlflow.entities.LoggedModel:
     """Find the model in MLflow; where it lacks the files, log the run that has them again."""
-    model = tracking.logged_model(client, experiment, train.outs[MODEL])
+    model = models.logged_model(client, experiment, train.outs[MODEL])
     if model is None:
-        tracking.write_run(client, experiment, train, origin, folder)
-        model = tracking.logged_model(client, experiment, train.outs[MODEL])
+        runs.write_run(client, experiment, train, origin_tags, folder)
+        model = models.logged_model(client, experiment, train.outs[MODEL])
     if model is None:
         raise TrackingError(f"MLflow lost the files of {MODEL}; look after its artifact store")
     return model
 
 
 def _held_to_gate(
-    metrics: pipeline.Values, champion_rmse: float | None, thresholds: Gate
+    metrics: records.Values, champion_rmse: float | None, thresholds: Gate
 ) -> gate.Decision:
     return gate.decide(
         rmse=metrics["validation"]["rmse"],
@@ -134,7 +136,7 @@ def _held_to_gate(
 def _champion_rmse(
     client: mlflow.MlflowClient,
     champion: ModelVersion,
-    metrics: pipeline.Values,
+    metrics: records.Values,
     rows: str,
     settings: Settings,
     folder: Path,
@@ -142,7 +144,7 @@ def _champion_rmse(
     """Score the champion; the score that stands on it counts, where it is of the same rows."""
     keeps = f"version {registry.number(champion)} stays champion, for it"
     try:
-        model = registry.load_model(client, champion)
+        model = models.load_model(client, champion)
     except ModelError:
         raise ModelError(f"{keeps} can't be loaded") from None
     gone = sorted({*getattr(model, "feature_names_in_", ())} - {*settings.data.features})
@@ -162,13 +164,13 @@ def _champion_rmse(
 def _rmse(model: "Pipeline", settings: Settings, baseline: float, place: Path) -> float | None:
     """Score a model on the rows of a table."""
     target = settings.data.target
-    table = dataset.open_table(place, (target, *settings.data.features))
+    table = reading.open_table(place, (target, *settings.data.features))
     work = partial(_score, model, target, baseline)
     with progress.bar("register", lambda: table.size) as done:
         sums = reduce(scoring.add, engine.mapped(work, table.parts(), done), scoring.NONE)
     return scoring.metrics(sums)["rmse"]
 
 
-def _score(model: "Pipeline", target: str, baseline: float, part: dataset.Part) -> scoring.Array:
+def _score(model: "Pipeline", target: str, baseline: float, part: reading.Part) -> scoring.Array:
     rows = part.frame()
     return scoring.sums(rows[target].to_numpy(), model.predict(rows), baseline)

@@ -16,9 +16,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from ridgeline.dataset import numbers
-from ridgeline.engine import Map
 from ridgeline.errors import DataError
+from ridgeline.tables.engine import Map
+from ridgeline.tables.reading import numbers
 
 Array = npt.NDArray[np.float64]
 NUMERIC, CATEGORICAL = "numeric", "categorical"

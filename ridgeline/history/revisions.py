@@ -11,8 +11,8 @@ from pathlib import Path
 from configobj import ConfigObj
 from dvc.config import Config, ConfigError, merge
 
-from ridgeline import pipeline, source
 from ridgeline.errors import RevisionError
+from ridgeline.tracking import origin, records
 
 EXPERIMENT = re.compile(r"refs/exps/(\w\w)/(\w{38})/(.+)")
 LOCK = "dvc.lock"
@@ -28,15 +28,15 @@ class Revision:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Name it as `source.tags` names what now runs."""
-        remote = source.remote_url()
+        """Name it as `origin.tags` names what now runs."""
+        remote = origin.remote_url()
         told = {
             "git.commit": self.commit,
             "git.dirty": "false",
-            "git.remote": source.public(remote),
+            "git.remote": origin.public(remote),
             "dvc.experiment": self.experiment,
             "dvc.baseline": self.baseline,
-            "dvc.execution": source.execution(),
+            "dvc.execution": origin.execution(),
         }
         return {tag: value for tag, value in told.items() if value}
 
@@ -46,7 +46,7 @@ class Revision:
 
 def commits() -> list[Revision]:
     """List the commits of all branches and tags that changed dvc.lock, the oldest first."""
-    listed = source.git(
+    listed = origin.git(
         *("rev-list", "--reverse", "--topo-order", "--full-history"),
         *("--branches", "--remotes", "--tags", "HEAD", "--", LOCK),
     )
@@ -55,7 +55,7 @@ def commits() -> list[Revision]:
 
 def experiments() -> list[Revision]:
     """List the DVC experiments that this repository has, the oldest first."""
-    listed = source.git(
+    listed = origin.git(
         "for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps"
     )
     found = []
@@ -90,7 +90,7 @@ def holding(tags: Mapping[str, str]) -> tuple[Revision, bool] | None:
     Parameters
     ----------
     tags : dict of str
-        A run's or a version's, as by `tracking.stage_tags`.
+        A run's or a version's, as by `runs.stage_tags`.
 
     Returns
     -------
@@ -111,13 +111,13 @@ def holding(tags: Mapping[str, str]) -> tuple[Revision, bool] | None:
     for revision, text in locks([*_fetched(*of_experiment), *own, *commits(), *tried]):
         if not all(md5 in text for md5 in outs.values()):
             continue  # before the text is parsed, which takes a hundred times as long
-        records = pipeline.locked(text)
-        record = records.get(tags["dvc.stage"])
+        recorded = records.locked(text)
+        record = recorded.get(tags["dvc.stage"])
         if record and outs.items() <= record.tags.items():
             # a version's tags also name the data that stages before its own were made from
-            before = [r.tags.items() for r in pipeline.upstream(records, record.name)]
+            before = [r.tags.items() for r in records.upstream(recorded, record.name)]
             same = all(any(dep in stage for stage in before) for dep in deps.items())
-            if same and record.digest == tags.get(pipeline.DIGEST):
+            if same and record.digest == tags.get(records.DIGEST):
                 return revision, True
             like = like or revision
     return (like, False) if like else None
@@ -128,12 +128,12 @@ def published(revision: Revision) -> tuple[str, str]:
 
     That is git's remote, without its login; or this folder, where only it has the revision.
     """
-    remote = source.remote_url()
-    if source.git("branch", "--remotes", "--contains", revision.commit):
-        return source.public(remote), ""
+    remote = origin.remote_url()
+    if origin.git("branch", "--remotes", "--contains", revision.commit):
+        return origin.public(remote), ""
     ref = _ref(revision.experiment, revision.baseline)
-    if remote and revision.experiment and source.git("ls-remote", remote, ref):
-        return source.public(remote), ref
+    if remote and revision.experiment and origin.git("ls-remote", remote, ref):
+        return origin.public(remote), ref
     return str(Path.cwd()), ""
 
 
@@ -155,7 +155,7 @@ def lay_out(revision: Revision, folder: Path) -> None:
     root = Path.cwd()
     _git("clone", "--quiet", "--no-checkout", str(root), str(folder))
     _git("-C", str(folder), "checkout", "--quiet", "--detach", revision.commit)
-    remote = source.remote_url()
+    remote = origin.remote_url()
     if remote:
         _git("-C", str(folder), "remote", "set-url", "origin", remote)
     try:
@@ -163,7 +163,7 @@ def lay_out(revision: Revision, folder: Path) -> None:
         settings = here.read("repo")
         merge(settings, here.read("local"))
     except ConfigError as error:
-        raise RevisionError(f"DVC's settings can't be read; mend .dvc/config: {error}") from None
+        raise RevisionError(f"DVC's settings can't be read; fix .dvc/config: {error}") from None
     # the remotes as they are today, and paths among them as seen from here; written by ConfigObj
     # itself, because DVC's own writing of it knows only ASCII
     local = ConfigObj(encoding="utf-8", interpolation=False)
@@ -208,16 +208,16 @@ def bring(folder: Path, targets: Iterable[str], *, pull: bool, upstream: bool = 
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
     told = [line.removeprefix("ERROR: ") for line in errors if "Checkout failed" not in line]
     where = "neither in DVC's cache nor in its remote" if pull else "not in DVC's cache"
-    return source.public(told[0]) if told else f"it is {where}"
+    return origin.public(told[0]) if told else f"it is {where}"
 
 
 def _fetched(experiment: str, baseline: str) -> list[Revision]:
     """Get an experiment that only git's remote has: its objects, without a name here."""
     ref = _ref(experiment, baseline)
-    if not (experiment and baseline and source.remote_url()) or source.git("rev-parse", ref):
+    if not (experiment and baseline and origin.remote_url()) or origin.git("rev-parse", ref):
         return []
-    source.git("fetch", "--quiet", "origin", ref)
-    commit = source.git("rev-parse", "--verify", "--quiet", "FETCH_HEAD")
+    origin.git("fetch", "--quiet", "origin", ref)
+    commit = origin.git("rev-parse", "--verify", "--quiet", "FETCH_HEAD")
     return [Revision(commit, experiment, baseline)] if commit else []
 
 
@@ -228,4 +228,4 @@ def _ref(experiment: str, baseline: str) -> str:
 def _git(*arguments: str) -> None:
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RevisionError(f"git can't bring it back: {source.public(done.stderr.strip())}")
+        raise RevisionError(f"git can't bring it back: {origin.public(done.stderr.strip())}")

@@ -1,8 +1,6 @@
 """Figures, drawn the same to the byte each time."""
 
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from unicodedata import category
 
 import numpy as np
@@ -10,19 +8,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ridgeline.files import replacing
-
 Array = npt.NDArray[np.float64]
 SHOWN_FEATURES, SHOWN_KEYS = 40, 20
 PREDICTED, ACTUAL, QUIET = "#0b6e99", "#d9730d", "#9b9a97"
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, without matplotlib's version in it."""
-    with replacing(path) as partial, warnings.catch_warnings():
-        # letters that matplotlib's font lacks are drawn as boxes
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(partial, format="png", dpi=150, metadata={"Software": None})
 
 
 def error_by_alpha(alphas: Sequence[float], rmse: Array, chosen: float) -> Figure:

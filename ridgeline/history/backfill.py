@@ -1,10 +1,9 @@
-"""Write to MLflow what DVC has and MLflow lacks: ``python -m ridgeline.backfill``.
+"""Write to MLflow what DVC has and MLflow lacks.
 
 That is the runs of stages that DVC restored from its cache, that ended while the server was
 down, or that were on a server that is gone; and the versions that were registered there.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,10 +16,13 @@ from typing import NamedTuple
 
 import mlflow
 
-from ridgeline import candidate, config, pipeline, registry, revisions, source, tracking
-from ridgeline.errors import RevisionError, SettingsError, told
-from ridgeline.pipeline import Record
-from ridgeline.revisions import Revision
+from ridgeline import config
+from ridgeline.errors import RevisionError, SettingsError
+from ridgeline.files import MODEL
+from ridgeline.history import revisions
+from ridgeline.history.revisions import Revision
+from ridgeline.tracking import origin, records, registry, runs, store, submit
+from ridgeline.tracking.records import Record
 
 Key = tuple[str, str]  # an experiment and a record's digest, or a model's name and its md5
 
@@ -47,25 +49,6 @@ class Problem(NamedTuple):
     reason: str
 
 
-def main() -> None:
-    """Write the runs and versions of dvc.lock that MLflow lacks, if asked also of git's history."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--all-commits", action="store_true", help="also those of all commits")
-    parser.add_argument(
-        "--all-experiments", action="store_true", help="also those of all DVC experiments"
-    )
-    parser.add_argument(
-        "--pull", action="store_true", help="get from DVC's remote what its cache lacks"
-    )
-    arguments = parser.parse_args()
-    with told("backfill"):
-        history = [
-            *(revisions.commits() if arguments.all_commits else []),
-            *(revisions.experiments() if arguments.all_experiments else []),
-        ]
-        sys.exit(1 if backfill(history, pull=arguments.pull) else 0)
-
-
 def backfill(history: list[Revision], *, pull: bool) -> int:
     """Write what MLflow lacks of other states and the workspace; print what, and what it can't.
 
@@ -89,20 +72,20 @@ def backfill(history: list[Revision], *, pull: bool) -> int:
         When MLflow can't be reached or refuses.
     """
     default = config.load().mlflow.experiment
-    client = tracking.connect()
-    tracking.close_killed(client, default)
-    logged = cache(partial(tracking.digests, client))
+    client = store.connect()
+    runs.close_killed(client, default)
+    logged = cache(partial(runs.digests, client))
     written: set[Key] = set()
     problems: dict[Key, Problem] = {}
-    records: dict[str, Record] = {}
-    for revision, records in _states(history):
+    recorded: dict[str, Record] = {}
+    for revision, recorded in _states(history):
         tasks = []
-        for record in records.values():
+        for record in recorded.values():
             experiment = record.params.get("mlflow.experiment", default)
             if record.digest not in logged(experiment):
                 tasks.append(_run(client, experiment, revision, record))
-        if _registers(records) and _lacks_version(client, records):
-            tasks.append(_version(client, revision, records))
+        if _registers(recorded) and _lacks_version(client, recorded):
+            tasks.append(_version(client, revision, recorded))
         tasks = [task for task in tasks if task.key not in written]
         if not tasks:
             continue
@@ -115,8 +98,8 @@ def backfill(history: list[Revision], *, pull: bool) -> int:
         for key in done:  # what one state lacks the files of, another may have
             problems.pop(key, None)
         written |= {*done}
-    if _registers(records):
-        _see_to_aliases(client, records)
+    if _registers(recorded):
+        _see_to_aliases(client, recorded)
     if not written and not problems:
         print("MLflow has all of it; nothing was written")
     failed = 0
@@ -130,10 +113,10 @@ def backfill(history: list[Revision], *, pull: bool) -> int:
 def _states(history: list[Revision]) -> Iterator[tuple[Revision | None, dict[str, Record]]]:
     """Read each state's dvc.lock; the last is the workspace's: what it registers is challenger."""
     for revision, text in revisions.locks(history):
-        yield revision, pipeline.locked(text)
+        yield revision, records.locked(text)
     lock = Path("dvc.lock")
     if lock.is_file():
-        yield None, pipeline.locked(lock.read_text(encoding="utf-8"))
+        yield None, records.locked(lock.read_text(encoding="utf-8"))
 
 
 def _do(
@@ -147,7 +130,7 @@ def _do(
         with _laid_out(revision) as folder:
             reason = _bring(folder, tasks, pull=pull)
             for task in tasks:
-                absent = pipeline.missing(task.files, folder)
+                absent = records.missing(task.files, folder)
                 if absent:
                     lacking += absent
                 else:
@@ -165,64 +148,64 @@ def _run(
     """Tell how to write a stage's run."""
 
     def write(folder: Path) -> str:
-        tracking.log_missing(client, experiment, record, _origin(revision), folder)
+        runs.log_missing(client, experiment, record, _origin(revision), folder)
         return record.name
 
     key = (experiment, record.digest)
-    return Task(key, record.name, tracking.logged_files(record), write)
+    return Task(key, record.name, runs.logged_files(record), write)
 
 
 def _version(
-    client: mlflow.MlflowClient, revision: Revision | None, records: Mapping[str, Record]
+    client: mlflow.MlflowClient, revision: Revision | None, recorded: Mapping[str, Record]
 ) -> Task:
     """Tell how to register a state's model, and hold it to the gate."""
 
     def write(folder: Path) -> str:
         settings = config.load(folder / "params.yaml")
-        version = candidate.submit(client, settings, records, _origin(revision), folder)
+        version = submit.submit(client, settings, recorded, _origin(revision), folder)
         if revision is None:
             registry.challenge(client, version)
         return registry.summary(registry.reread(client, version))
 
-    return Task(_model(records), "version", candidate.files(records), write)
+    return Task(_model(recorded), "version", submit.files(recorded), write)
 
 
-def _lacks_version(client: mlflow.MlflowClient, records: Mapping[str, Record]) -> bool:
+def _lacks_version(client: mlflow.MlflowClient, recorded: Mapping[str, Record]) -> bool:
     """Tell whether a state's model was registered, but isn't now, or was not held to the gate."""
-    version = registry.find(client, *_model(records))
+    version = registry.find(client, *_model(recorded))
     return version is None or registry.DECISION not in version.tags
 
 
-def _see_to_aliases(client: mlflow.MlflowClient, records: Mapping[str, Record]) -> None:
+def _see_to_aliases(client: mlflow.MlflowClient, recorded: Mapping[str, Record]) -> None:
     """Give the workspace's version the alias that register would, and crown the best version.
 
     Another state's task may have made that version, and who made the best one may have been
     killed before it could set the alias.
     """
-    name, md5 = _model(records)
+    name, md5 = _model(recorded)
     version = registry.find(client, name, md5)
     if version is None:
         return
     if registry.with_alias(client, name, registry.CHALLENGER) is None:
         registry.challenge(client, version)
-    registry.crown(client, name, records["prepare"].outs[candidate.VALIDATION])
+    registry.crown(client, name, recorded["prepare"].outs[submit.VALIDATION])
 
 
-def _registers(records: Mapping[str, Record]) -> bool:
+def _registers(recorded: Mapping[str, Record]) -> bool:
     """Tell whether a state has a model, validation rows and a stage that registers it."""
-    outs = [records[stage].outs for stage in ("prepare", "train") if stage in records]
+    outs = [recorded[stage].outs for stage in ("prepare", "train") if stage in recorded]
     made = {path for paths in outs for path in paths}
-    return "register" in records and {candidate.MODEL, candidate.VALIDATION} <= made
+    return "register" in recorded and {MODEL, submit.VALIDATION} <= made
 
 
-def _model(records: Mapping[str, Record]) -> Key:
+def _model(recorded: Mapping[str, Record]) -> Key:
     """Return the registered model's name, and the md5 of a state's version of it."""
-    name = records["register"].params["register.model"]
-    return str(name), records["train"].outs[candidate.MODEL]
+    name = recorded["register"].params["register.model"]
+    return str(name), recorded["train"].outs[MODEL]
 
 
 def _origin(revision: Revision | None) -> dict[str, str]:
-    return revision.tags if revision else source.tags()
+    return revision.tags if revision else origin.tags()
 
 
 @contextmanager
@@ -248,7 +231,3 @@ def _bring(folder: Path, tasks: Iterable[Task], *, pull: bool) -> str:
         return "is not in DVC's cache; --pull looks for it in the remote"
     said = revisions.bring(folder, absent, pull=True)
     return f"can't be pulled: {said}"
-
-
-if __name__ == "__main__":
-    main()

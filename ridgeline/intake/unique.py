@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from ridgeline.engine import Map
 from ridgeline.files import naming
+from ridgeline.tables.engine import Map
 
 Hashes = npt.NDArray[np.uint64]
 BUCKET_ROWS = 1 << 22  # 32 MB of hashes, sorted at a time; twice that where most are equal

@@ -7,8 +7,6 @@ claim, and puts right what it finds wrong. Whoever writes last has seen every cl
 
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.entities import LoggedModel
@@ -16,11 +14,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ridgeline.errors import ModelError, TrackingError
-from ridgeline.gate import Decision
-from ridgeline.tracking import MD5, TRUSTED_TYPES, speaking_of_mlflow
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
+from ridgeline.tracking.gate import Decision
+from ridgeline.tracking.records import MD5
+from ridgeline.tracking.store import speaking_of_mlflow
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 DECISION, REASON = "gate.decision", "gate.reason"  # champion, challenger or withdrawn; and why
@@ -47,13 +43,13 @@ def register(
     Parameters
     ----------
     client : MlflowClient
-        As by `tracking.connect`.
+        As by `store.connect`.
     name : str
         The registered model; it is made if missing.
     model : LoggedModel
         What the version shall hold.
     tags : dict of str
-        The version's tags; the md5 of the model's file among them, as `tracking.MD5`.
+        The version's tags; the md5 of the model's file among them, as `records.MD5`.
 
     Returns
     -------
@@ -145,7 +141,7 @@ def crown(
     Parameters
     ----------
     client : MlflowClient
-        As by `tracking.connect`.
+        As by `store.connect`.
     name : str
         The registered model.
     rows : str
@@ -182,7 +178,7 @@ def promote(client: mlflow.MlflowClient, name: str, version: int | str) -> Model
     Parameters
     ----------
     client : MlflowClient
-        As by `tracking.connect`.
+        As by `store.connect`.
     name : str
         The registered model.
     version : int or str
@@ -206,40 +202,6 @@ def promote(client: mlflow.MlflowClient, name: str, version: int | str) -> Model
             _describe(client, other, role, by_hand, {})
     _move(client, name, number(chosen))
     return reread(client, chosen)
-
-
-def load_model(client: mlflow.MlflowClient, version: ModelVersion) -> "Pipeline":
-    """Load a version as the scikit-learn pipeline it is, without running code from the file.
-
-    MLflow would also unpickle one, and trust whatever types a skops file's own MLmodel lists.
-
-    Raises
-    ------
-    ModelError
-        When its files are not there, not whole, or not in the skops format.
-    TrackingError
-        When MLflow can't be reached.
-    """
-    import skops.io  # here, for it takes a second with scikit-learn, and few callers load anything
-    from mlflow.artifacts import download_artifacts
-
-    uri = f"models:/{version.name}/{number(version)}"
-    try:
-        files = Path(download_artifacts(uri))
-        flavor = mlflow.models.Model.load(files / "MLmodel").flavors["sklearn"]
-        if flavor.get("serialization_format") != "skops":
-            raise ModelError(f"{uri} is not in the skops format: loading it could run code")
-        model: Pipeline = skops.io.load(files / flavor["pickled_model"], trusted=TRUSTED_TYPES)
-        return model
-    except ModelError:
-        raise
-    except Exception as error:  # noqa: BLE001 - torn files raise whatever their readers do
-        reread(client, version)  # where it is MLflow that is away, this says so
-        reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
-    raise ModelError(
-        f"{uri} can't be loaded ({reason}); restore MLflow's artifacts, or delete the version and "
-        "register the model again with 'dvc repro -f -s register'"
-    )
 
 
 def _claims(client: mlflow.MlflowClient, name: str, further: str = "") -> list[ModelVersion]:

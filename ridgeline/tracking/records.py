@@ -14,12 +14,15 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ridgeline import content, environment
+from ridgeline import environment
 from ridgeline.config import read_yaml
 from ridgeline.errors import SettingsError
 
 Values = dict[str, Any]
 PARAMS = "params.yaml"
+TABLES = (".csv", ".parquet")
+CODE = ("ridgeline", "stages")
+MD5 = "dvc.md5"  # the tag that has the md5 of a model's file
 DIGEST = "dvc.lock"  # the tag that has a record's digest
 
 
@@ -58,6 +61,35 @@ class Record:
         files = [("deps", self.deps), ("outs", self.outs)]
         md5s = {tag(kind, path): md5 for kind, part in files for path, md5 in part.items()}
         return {"dvc.stage": self.name} | md5s
+
+
+def md5_of(path: Path) -> str:
+    """Return the md5 of a file or folder exactly as ``dvc.lock`` has it.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or a folder whose files at any depth count, but for ``__pycache__``, which
+        ``.dvcignore`` names (keep folders free of whatever else it names).
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits; for a folder followed by ``.dir``: the md5 of its listing, as
+        DVC serialises it (a JSON list of md5 and relpath, ordered by relpath).
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is nothing at `path`.
+    """
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    found = (f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
+    files = {f.relative_to(path).as_posix(): f for f in found}
+    listing = [{"md5": md5_of(files[name]), "relpath": name} for name in sorted(files)]
+    return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
 
 
 def load(name: str, folder: Path = Path()) -> Stage:
@@ -106,7 +138,7 @@ def load(name: str, folder: Path = Path()) -> Stage:
 def recorded(stage: Stage, folder: Path = Path()) -> Record:
     """Take the md5s of a stage's files as they are in `folder`."""
     deps, outs = (
-        {path: content.md5(folder / path) for path in paths} for paths in (stage.deps, stage.outs)
+        {path: md5_of(folder / path) for path in paths} for paths in (stage.deps, stage.outs)
     )
     return Record(stage.name, deps, outs, stage.params)
 
@@ -163,7 +195,7 @@ def missing(md5s: Mapping[Path, str], folder: Path = Path()) -> list[Path]:
     return [
         path
         for path, md5 in md5s.items()
-        if not (folder / path).exists() or content.md5(folder / path) != md5
+        if not (folder / path).exists() or md5_of(folder / path) != md5
     ]
 
 
@@ -174,6 +206,11 @@ def read_metrics(outs: Iterable[Path], folder: Path = Path()) -> Values:
         if path.parts[0] == "metrics":
             values |= flat(json.loads((folder / path).read_text(encoding="utf-8")))
     return values
+
+
+def is_table(path: Path, md5: str) -> bool:
+    """Return whether a dep is a table, a folder of parts or one file; code is none."""
+    return path.parts[0] not in CODE and (md5.endswith(".dir") or path.suffix in TABLES)
 
 
 def tag(kind: str, path: Path) -> str:

@@ -1,11 +1,8 @@
 """What the data must look like, and one error that tells all the ways in which it does not."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import chain, islice
-from pathlib import Path
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ridgeline import keys
-from ridgeline.dataset import Part, Table, as_table
-from ridgeline.engine import Map
-from ridgeline.errors import DataError
+from ridgeline.tables.reading import Part
+from ridgeline.tables.writing import as_table
 
 EXAMPLES = 5
 MISSING, NOT_A_NUMBER, NOT_FINITE = "is missing", "is not a number", "is not finite"
@@ -122,78 +117,6 @@ def check(part: Part, contract: Contract) -> Iterator[Checked]:
         else:
             yield _explained(table, contract, first_row)
         first_row += len(table)
-
-
-class Findings:
-    """What is found in a table's parts, in their order, and the error that tells of it all."""
-
-    def __init__(self, contract: Contract, table: Table) -> None:
-        self.contract, self.table = contract, table
-        self.breaches: Breaches = {}
-        self.file, self.first_row = "", 1
-
-    def add(self, part: Part, breaches: Iterable[Breaches], rows: int) -> None:
-        """Take up what the next part, of so many rows, breaks."""
-        if part.file != self.file:
-            self.file, self.first_row = part.file, 1
-        for (column, rule), found in chain.from_iterable(map(dict.items, breaches)):
-            known = self.breaches.setdefault((column, rule), Breach())
-            if rule == ABSENT:
-                if part.file not in known.examples:
-                    known.add([part.file], 1, 0)
-            else:
-                known.add(map(self._told, found.examples), found.cases, found.rows)
-        self.first_row += rows
-
-    def add_repeated_keys(self, folder: Path, seed: int, map: Map) -> None:  # noqa: A002
-        """Look for keys that more rows than one have, whose hashes `keys.spill` put in `folder`.
-
-        Of hashes that are there twice the keys are read again and compared. Should there be
-        more than `keys.MOST_SUSPECTS` of them, the rows are counted by their hashes.
-        """
-        suspects, rows = keys.suspects(folder, map)
-        if not suspects.size:
-            return
-        key = self.contract.key
-        counts: Counter[str] = Counter()
-        among = partial(_keys_among, key, seed, suspects)
-        for found in map(among, replace(self.table, columns=(key,), numeric=()).parts()):
-            counts.update(found)
-        repeated = {name: times for name, times in counts.items() if times > 1}
-        if suspects.size < keys.MOST_SUSPECTS:
-            rows = sum(repeated.values())
-        if repeated:
-            told = (f"{key} {name} ({times} rows)" for name, times in repeated.items())
-            self.breaches.setdefault((key, REPEATED), Breach()).add(told, len(repeated), rows)
-
-    def tell(self) -> None:
-        """Raise a `DataError`, if anything was found.
-
-        It tells each column and rule with its count of rows and up to five of them, by key and
-        value.
-        """
-        if self.breaches:
-            lines = [f"  {column} {rule}{found}" for (column, rule), found in self.breaches.items()]
-            raise DataError(
-                f"{_name(self.table)} breaks the data contract; mend the rows, or the columns that "
-                "params.yaml names under data:\n" + "\n".join(lines)
-            )
-
-    def _told(self, example: Example) -> str:
-        if example.key is None:
-            return f"row {self.first_row + example.row} of {self.file}{example.value}"
-        of = f" of {self.file}" if len(self.table.files) > 1 else ""
-        return f"{self.contract.key} {example.key}{of}{example.value}"
-
-
-def _keys_among(key: str, seed: int, suspects: keys.Hashes, part: Part) -> Counter[str]:
-    """Count those of a part's keys whose hash is among the suspects."""
-    counts: Counter[str] = Counter()
-    for table in part.tables():
-        if key in table.column_names:
-            texts = _as_text(_column(table, key)).dropna()
-            counts.update(texts[np.isin(keys.hashes(texts, seed), suspects)])
-    return counts
 
 
 def _kept(table: pa.Table, contract: Contract) -> pa.Table | None:
@@ -302,7 +225,7 @@ def _failures(contract: Contract, frame: pd.DataFrame) -> pd.DataFrame | None:
 
 def _typed(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, Cells]:
     """Make text of text and float64 of numbers; return too the cells that are no numbers."""
-    text = {name: _as_text(frame[name]) for name in contract.text if name in frame}
+    text = {name: as_text(frame[name]) for name in contract.text if name in frame}
     numbers, unreadable = {}, {}
     for name in (*contract.numeric, *contract.required[1:]):
         if name in frame:
@@ -314,7 +237,7 @@ def _typed(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, Cells
     return frame.assign(**text, **numbers), unreadable
 
 
-def _as_text(values: pd.Series) -> pd.Series:
+def as_text(values: pd.Series) -> pd.Series:
     """Make text of each value by itself: 1, "1" and 1.0 (as 1 beside a null) are "1"."""
     if isinstance(values.dtype, pd.StringDtype):
         return values.astype("str")
@@ -331,14 +254,3 @@ def _as_numbers(values: pd.Series) -> pd.Series:
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(object)
     return pd.to_numeric(values, errors="coerce").astype(float)
-
-
-def _column(table: pa.Table, name: str) -> pd.Series:
-    frame: pd.DataFrame = table.select([name]).to_pandas(
-        ignore_metadata=True, integer_object_nulls=True, use_threads=False
-    )
-    return frame[name]
-
-
-def _name(table: Table) -> str:
-    return table.files[0] if len(table.files) == 1 else table.files[0].rpartition("/")[0] or "."

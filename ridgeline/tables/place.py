@@ -1,0 +1,104 @@
+"""Where a table's files are: in folders here, or in S3."""
+
+import fnmatch
+import glob
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.fs
+
+from ridgeline.errors import DataError
+
+S3 = "s3://"
+SUFFIXES = (".csv", ".parquet")
+
+
+def find(source: str | Path) -> tuple[str, ...]:
+    """Find the CSV or Parquet files that a path, folder, glob or ``s3://`` prefix names.
+
+    Raises
+    ------
+    DataError
+        When there are no such files, or they are neither all CSV nor all Parquet.
+    """
+    found = _in_s3(source) if isinstance(source, str) and source.startswith(S3) else _here(source)
+    kinds = {PurePosixPath(file).suffix.lower() for file in found}
+    if len(kinds) != 1 or not kinds <= set(SUFFIXES):
+        what = f"holds {' and '.join(sorted(kinds))} files" if kinds else "is not there, or empty"
+        raise DataError(
+            f"{source} {what}; name a .csv or .parquet file, or a folder or glob of either kind"
+        )
+    return tuple(sorted(found))
+
+
+def absolute(file: str) -> str:
+    """Return how to name a file from anywhere."""
+    return file if file.startswith(S3) else str(Path(file).absolute())
+
+
+def is_csv(file: str) -> bool:
+    """Return whether a file is CSV, by its name."""
+    return file.lower().endswith(".csv")
+
+
+def opened(file: str) -> pa.NativeFile:
+    """Open a file for reading at any position."""
+    return _filesystem(file).open_input_file(file.removeprefix(S3))
+
+
+@contextmanager
+def explaining(file: str) -> Iterator[None]:
+    """Raise a `DataError` that names the file for whatever keeps it from being read."""
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise DataError(f"{file} can't be read; fix or remove it: {reason}") from None
+
+
+def _here(source: str | Path) -> list[str]:
+    path = Path(source)
+    if path.is_dir():
+        found = [f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.name[0] != "."]
+    elif path.is_file():
+        found = [path]
+    else:
+        found = [Path(name) for name in glob.glob(str(source))]  # noqa: PTH207 - Path.glob takes no absolute pattern
+    return [str(file) for file in found if file.is_file()]
+
+
+def _in_s3(source: str) -> list[str]:
+    path = source.removeprefix(S3).rstrip("/")
+    fixed = re.split(r"[*?[]", path)[0]
+    with explaining(source):
+        files = _filesystem(source)
+        if fixed == path:
+            info = files.get_file_info(path)
+            if info.type == pyarrow.fs.FileType.File:
+                return [source]
+            listed = files.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
+            named = [f.path for f in listed if f.is_file and f.base_name[0] != "."]
+            return [S3 + name for name in named if PurePosixPath(name).suffix.lower() in SUFFIXES]
+        folder = fixed.rpartition("/")[0]
+        below = pyarrow.fs.FileSelector(folder, allow_not_found=True, recursive=True)
+        return [
+            S3 + file.path
+            for file in files.get_file_info(below)
+            if file.is_file and _matches(file.path, path)
+        ]
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Tell whether a path matches a glob, in which ``*`` stands for no ``/``."""
+    names, patterns = path.split("/"), pattern.split("/")
+    return len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))
+
+
+def _filesystem(place: str) -> pyarrow.fs.FileSystem:
+    if not place.startswith(S3):
+        return pyarrow.fs.LocalFileSystem()
+    return pyarrow.fs.S3FileSystem(endpoint_override=os.environ.get("AWS_ENDPOINT_URL"))

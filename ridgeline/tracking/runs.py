@@ -1,0 +1,193 @@
+"""MLflow runs, each written from what DVC tracks of a stage: its params, metrics and outputs.
+
+Because nothing else goes into it, a stage's run can be written by the stage as it ends, or
+later, from the files alone.
+"""
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
+
+from ridgeline.tracking import models, origin, records
+from ridgeline.tracking.store import connect, experiment_id, speaking_of_mlflow
+
+ARTIFACTS, MODEL = (".json", ".csv", ".png"), ".joblib"
+DAY = 24 * 3600 * 1000  # milliseconds
+BATCH = 100  # what MLflow takes of params in one call; of metrics it takes more
+
+
+def log_stage(name: str, experiment: str, started: float) -> None:
+    """Write the run of a stage that has just done its work.
+
+    Parameters
+    ----------
+    name : str
+        The stage; its deps and outputs must be there.
+    experiment : str
+        The MLflow experiment; it is made if missing.
+    started : float
+        When the stage began, in seconds since the epoch.
+
+    Raises
+    ------
+    TrackingError
+        When MLflow can't be reached or refuses.
+    """
+    record = records.recorded(records.load(name))
+    client = connect()
+    close_killed(client, experiment)
+    write_run(client, experiment, record, origin.tags(), started=started)
+
+
+def log_missing(
+    client: mlflow.MlflowClient,
+    experiment: str,
+    record: records.Record,
+    origin_tags: dict[str, str],
+    folder: Path = Path(),
+) -> bool:
+    """Write a stage's run, unless MLflow has a finished one of just this; return whether.
+
+    It lacks one when it was down, or was another server, when the stage ran; or when DVC brought
+    the outputs from its cache, and nothing ran at all. Parameters are those of `write_run`.
+    """
+    wanted = f"tags.`{records.DIGEST}` = '{record.digest}' AND attributes.status = 'FINISHED'"
+    with speaking_of_mlflow():
+        if client.search_runs([experiment_id(client, experiment)], wanted, max_results=1):
+            return False
+    write_run(client, experiment, record, origin_tags, folder)
+    return True
+
+
+def write_run(
+    client: mlflow.MlflowClient,
+    experiment: str,
+    record: records.Record,
+    origin_tags: dict[str, str],
+    folder: Path = Path(),
+    started: float | None = None,
+) -> None:
+    """Write a run from a stage's record and the files that it names.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        As by `connect`.
+    experiment : str
+        The MLflow experiment; it is made if missing.
+    record : Record
+        The stage as it ran.
+    origin_tags : dict of str
+        Tags: the commit and experiment it comes from, as by `origin.tags`.
+    folder : Path
+        Where the stage's metrics, plots, tables and models are.
+    started : float, optional
+        When the stage began, in seconds since the epoch; now, if it is not known.
+
+    Raises
+    ------
+    TrackingError
+        When MLflow can't be reached or refuses.
+    """
+    with speaking_of_mlflow():
+        now = int(time.time() * 1000)
+        run = client.create_run(
+            experiment_id(client, experiment),
+            start_time=now if started is None else int(started * 1000),
+            run_name=record.name,
+            tags=stage_tags(record, origin_tags),
+        )
+        run_id: str = run.info.run_id
+        try:
+            _write(client, run_id, record, folder, now)
+            client.set_tag(run_id, records.DIGEST, record.digest)  # last: who has it is whole
+        except BaseException:
+            with suppress(MlflowException):  # what went wrong first is what to tell
+                client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id)
+
+
+def close_killed(client: mlflow.MlflowClient, experiment: str) -> None:
+    """End the runs whose writers were killed: of gone processes, elsewhere after a day.
+
+    One that is mistaken for killed sets its status again when it is done.
+    """
+    with speaking_of_mlflow():
+        running = client.search_runs(
+            [experiment_id(client, experiment)], "attributes.status = 'RUNNING'"
+        )
+        for run in running:
+            name = run.data.tags.get("dvc.execution")
+            old = time.time() * 1000 - run.info.start_time > DAY
+            if name and (old or origin.is_over(name)):
+                client.set_terminated(run.info.run_id, "KILLED")
+
+
+def digests(client: mlflow.MlflowClient, experiment: str) -> set[str]:
+    """Return the digests of all stages' records that have a finished run in an experiment."""
+    found: set[str] = set()
+    token = None
+    with speaking_of_mlflow():
+        while True:
+            runs = client.search_runs(
+                [experiment_id(client, experiment)],
+                "attributes.status = 'FINISHED'",
+                max_results=1000,
+                page_token=token,
+            )
+            found |= {run.data.tags.get(records.DIGEST, "") for run in runs}
+            token = runs.token
+            if not token:
+                return found
+
+
+def logged_files(record: records.Record) -> dict[Path, str]:
+    """Return those outputs of a stage that its run is written from, with their md5s."""
+    return {p: md5 for p, md5 in record.outs.items() if p.suffix in (*ARTIFACTS, MODEL)}
+
+
+def stage_tags(record: records.Record, origin_tags: dict[str, str]) -> dict[str, str]:
+    """Name a stage, the md5s of its deps and outs, and where it comes from."""
+    tags = record.tags | {"mlflow.source.name": f"stages/{record.name}.py"} | origin_tags
+    if "git.commit" in origin_tags:
+        tags["mlflow.origin.git.commit"] = origin_tags["git.commit"]
+    return tags
+
+
+def _write(
+    client: mlflow.MlflowClient, run_id: str, record: records.Record, folder: Path, now: int
+) -> None:
+    """Write all that a stage's files tell into its run."""
+    measured = [
+        Metric(records.key(key), float(value), now, 0)
+        for key, value in records.read_metrics(record.outs, folder).items()
+        if isinstance(value, int | float)
+    ]
+    params = [Param(records.key(key), str(value)) for key, value in record.params.items()]
+    for first in range(0, max(len(measured), len(params)), BATCH):
+        batch = slice(first, first + BATCH)
+        client.log_batch(run_id, metrics=measured[batch], params=params[batch])
+    tables = {path: md5 for path, md5 in record.deps.items() if records.is_table(path, md5)}
+    client.log_inputs(run_id, [_dataset(path, md5) for path, md5 in tables.items()])
+    for path, md5 in record.outs.items():
+        if path.suffix in ARTIFACTS:
+            client.log_artifact(run_id, str(folder / path), path.parent.as_posix())
+        elif path.suffix == MODEL:
+            models.log(run_id, folder / path, md5)
+
+
+def _dataset(path: Path, md5: str) -> DatasetInput:
+    """Name a table by its path and the md5 that DVC knows it by."""
+    dataset = Dataset(
+        name=path.as_posix(),
+        digest=md5,
+        source_type="dvc",
+        source=json.dumps({"path": path.as_posix()}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", path.stem)])
