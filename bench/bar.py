@@ -35,14 +35,14 @@ def check(folder: Path, kind: str) -> None:
     fit = reference["fit_seconds"]
     tell(
         "train, reading from disk, at least 10 × faster than RidgeCV.fit in memory",
-        f"{theirs_at_best / train:.1f} × ({train:.2f} s, {exit_on_error(reference['seconds'])} s, "
+        f"{theirs_at_best / train:.1f} × ({train:.2f} s, {told(reference['seconds'])} s, "
         f"{reference['rows']:,} rows); the fit alone, without scores and figures, "
         f"{theirs_at_best / fit:.1f} × ({fit:.2f} s)",
         theirs_at_best >= 10 * train,
     )
     tell(
         "the same alpha, coefficients within 1e-8 of RidgeCV(gcv_mode='svd')",
-        f"alpha {reference['alpha']:g}, coefficients {exit_on_error(reference['apart'], '.1e')} apart",
+        f"alpha {reference['alpha']:g}, coefficients {told(reference['apart'], '.1e')} apart",
         reference["same_alpha"] and reference["apart"]["svd"] <= 1e-8,
     )
 
@@ -156,7 +156,7 @@ def by_stage(slow: list[dict[str, Run]], fast: list[dict[str, Run]]) -> str:
     )
 
 
-def exit_on_error(by_mode: dict[str, float], form: str = ".1f") -> str:
+def told(by_mode: dict[str, float], form: str = ".1f") -> str:
     return ", ".join(f"{mode} {value:{form}}" for mode, value in by_mode.items())
 
 

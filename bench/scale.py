@@ -131,9 +131,9 @@ def measured(
             plain = median(runs["plain"])
             line |= {"plain_seconds": plain.seconds, "plain_memory": plain.memory}
         lines.append(line)
-        print(exit_on_error(line), flush=True)
+        print(told(line), flush=True)
     lines.append(whole(lines))
-    print(exit_on_error(lines[-1]), flush=True)
+    print(told(lines[-1]), flush=True)
     return lines
 
 
@@ -204,7 +204,7 @@ HEADER = (
 )
 
 
-def exit_on_error(line: Line) -> str:
+def told(line: Line) -> str:
     """Write a line of the table."""
     plain = f"| {'–':>7} | {'–':>6} | {'–':>6} "
     if line["plain_seconds"]:
