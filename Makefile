@@ -1,4 +1,4 @@
-# `make` lists what there is to type.
+# `make` lists the commands.
 PYTHON ?= python3
 PORT ?= 5000
 BIN := .venv/bin
@@ -10,10 +10,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:  ## list these commands
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-repro: .venv/installed  ## run the pipeline: whatever is out of date, and no more
+repro: .venv/installed  ## run the stages of the pipeline that are out of date
 	@python -m services.run dvc repro
 
-backfill: .venv/installed  ## write to MLflow what DVC has and MLflow lacks
+backfill: .venv/installed  ## write to MLflow the runs and versions that are missing there
 	@python -m services.run python -m ridgeline backfill
 
 promote: .venv/installed  ## make a version champion by hand: make promote VERSION=3
@@ -25,40 +25,40 @@ rollback: .venv/installed  ## make the previous champion champion again
 test: .venv/installed-dev .venv/installed-services  ## run the whole test suite
 	pytest -n auto --dist loadfile --no-loadscope-reorder
 
-check: .venv/installed-dev  ## format, lint and types
+check: .venv/installed-dev  ## check format, lint and types
 	ruff format --check .
 	ruff check .
 	mypy
 
-bench: .venv/installed  ## time `dvc repro` against one process doing the same work
+bench: .venv/installed  ## compare the time of `dvc repro` with one process that does the same work
 	python -m bench.repro
 
-bench-scale: .venv/installed  ## time each stage on more and more rows, beside plain pandas
+bench-scale: .venv/installed  ## time each stage on more and more rows, and the same steps in plain pandas
 	python -m bench.scale
 
-ui: .venv/installed  ## serve MLflow's pages on the embedded store, http://127.0.0.1:5000
+ui: .venv/installed  ## serve MLflow's UI for the local store at http://127.0.0.1:5000
 	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
-env:  ## complete .env, with random passwords where it has none
+env:  ## create .env, or complete it, with random passwords
 	@$(PYTHON) -m services.passwords
 
 services: .venv/installed-services env  ## run an S3 store and MLflow's server; Ctrl-C stops both
 	@python -m services.run --all honcho --env /dev/null start
 
-push pull: .venv/installed  ## send data and models to the team's S3 store, or fetch them
+push pull: .venv/installed  ## push data and models to the team's S3 store, or pull them
 	@python -m services.run dvc $@ || { python -m services.buckets --check; exit 1; }
 
-lock: .venv/installed  ## pin the newest versions that requirements*.in allow, a week after their release
+lock: .venv/installed  ## pin the newest versions that requirements*.in allow and that are at least a week old
 	for name in requirements requirements-services requirements-dev requirements-dask; do \
 		uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 			--exclude-newer "1 week" --generate-hashes --upgrade $$name.in -o $$name.txt || exit; \
 	done
 	python -m ridgeline.environment
 
-clean:  ## remove what can be made again; data and models stay in DVC's cache
+clean:  ## remove the virtual environment and the tools' caches; data and models are kept
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# uv comes by pip, at the version and hash in the lock, and brings the rest.
+# pip installs uv, at the version and hash in the lock; uv installs the other packages.
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
 	sed -n '/^uv==/,/# via/p' requirements.txt | \

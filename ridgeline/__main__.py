@@ -1,4 +1,4 @@
-"""The commands for what stages don't do: ``python -m ridgeline --help``."""
+"""The commands that are not stages of the pipeline: ``python -m ridgeline --help``."""
 
 import argparse
 import sys
@@ -16,11 +16,11 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; the function to run is its argument ``run``."""
+    """Return the parser of all commands; each stores the function to run as ``run``."""
     root = argparse.ArgumentParser(
         prog="python -m ridgeline",
         description="Trace, restore and promote registered models. "
-        "MLFLOW_TRACKING_URI names another store than mlflow.db in this folder.",
+        "Set MLFLOW_TRACKING_URI to use a store other than mlflow.db in this folder.",
     )
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
         "lineage",
         help="print which commit, data and params a model or run comes from, or restore them",
         description="Print which commit, data and params a model version or a run comes from. With "
-        "--restore, check out that state and its data in a folder of their own.",
+        "--restore, check out that state and its data in a separate folder.",
     )
     lineage.add_argument(
         "of", help="models:/NAME/3, models:/NAME@champion, @champion for short, or a run id"
@@ -38,25 +38,25 @@ def parser() -> argparse.ArgumentParser:
 
     backfill = commands.add_parser(
         "backfill",
-        help="write to MLflow the runs and versions that DVC has and MLflow lacks",
-        description="Write to MLflow the runs and versions of dvc.lock that it lacks: it was down "
-        "or was wiped, or DVC restored a stage from its cache. The exit status is 1 if some could "
-        "not be written.",
+        help="write to MLflow the runs and versions of dvc.lock that are missing there",
+        description="Write to MLflow the runs and versions of dvc.lock that are missing there: it "
+        "was down or wiped, or DVC restored a stage from its cache. The exit status is 1 if some "
+        "could not be written.",
     )
-    backfill.add_argument("--all-commits", action="store_true", help="of all commits, too")
+    backfill.add_argument("--all-commits", action="store_true", help="include all commits")
     backfill.add_argument(
-        "--all-experiments", action="store_true", help="of all DVC experiments, too"
+        "--all-experiments", action="store_true", help="include all DVC experiments"
     )
     backfill.add_argument(
-        "--pull", action="store_true", help="fetch from DVC's remote what its cache lacks"
+        "--pull", action="store_true", help="fetch missing files from DVC's remote"
     )
     backfill.set_defaults(run=_backfill)
 
     promote = commands.add_parser(
         "promote",
         help="make a version champion by hand",
-        description="Make a version champion by hand. The champion so far is withdrawn: it gets "
-        "the alias previous, and the gate does not bring it back.",
+        description="Make a version champion by hand. The current champion is withdrawn: it gets "
+        "the alias previous, and the gate can't make it champion again.",
     )
     promote.add_argument("version", help="its number, or an alias such as challenger")
     promote.set_defaults(run=_promote)
@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-# MLflow is imported by the command that needs it: --help should not wait for it.
+# The commands import MLflow themselves, so that --help does not wait for it.
 
 
 def _lineage(arguments: argparse.Namespace) -> int:
@@ -91,11 +91,12 @@ def _backfill(arguments: argparse.Namespace) -> int:
 
 
 def _promote(arguments: argparse.Namespace) -> int:
-    from ridgeline.tracking import registry, store
+    from ridgeline.tracking import champion, store
+    from ridgeline.tracking.registry import Registry, number
 
-    client, name = store.connect(), config.load().register.model
-    version = registry.promote(client, name, arguments.version)
-    print(f"{name} version {registry.number(version)} is champion")
+    registry = Registry(store.connect(), config.load().register.model)
+    version = champion.promote(registry, arguments.version)
+    print(f"{registry.name} version {number(version)} is champion")
     return 0
 
 

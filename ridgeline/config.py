@@ -1,4 +1,4 @@
-"""``params.yaml`` as typed, frozen settings. What it may not say is an error that says so."""
+"""``params.yaml`` as typed, frozen settings; a value that is not allowed is an error."""
 
 import re
 from collections import Counter
@@ -32,18 +32,18 @@ Exponent = Annotated[Number, Field(ge=-300, le=300)]
 
 def _model_name(name: str) -> str:
     if set(name) & set("/:'\""):
-        raise ValueError("it should have neither / nor : nor quotes")
+        raise ValueError("it should not contain / or : or quotes")
     return name
 
 
 def _alias(name: str) -> str:
     if not re.fullmatch(r"[a-zA-Z][\w-]*", name) or re.fullmatch(r"v\d+|latest", name):
-        raise ValueError("it should be candidate, or an alias such as champion")
+        raise ValueError("it should be candidate or an alias such as champion")
     return name
 
 
 def _predictions(path: str) -> str:
-    # DVC removes a stage's outputs before it runs: let it be nothing that anyone wants to keep
+    # DVC removes a stage's outputs before it runs, so they must not be in a folder of other files
     place = PurePosixPath(path)
     inside = place.parts[0] == "predictions" and ".." not in place.parts and len(place.parts) > 1
     if not inside or place.suffix not in ("", ".csv"):
@@ -54,11 +54,11 @@ def _predictions(path: str) -> str:
 def _tag_keys(tags: dict[str, str]) -> dict[str, str]:
     wrong = [key for key in tags if re.search(r"[^\w.\-: /]", key)]
     if wrong:
-        raise ValueError(f"tag {wrong[0]!r} should have only letters, digits and _ - . : / in it")
+        raise ValueError(f"tag {wrong[0]!r} should have only letters, digits, spaces and _ - . : /")
     return tags
 
 
-# what pyarrow takes as missing in a CSV
+# pyarrow's default for CSV
 MISSING_VALUES = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
     "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null",
@@ -68,7 +68,7 @@ STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Data:
-    """Where the table is and what its columns mean."""
+    """The path of the table and the roles of its columns."""
 
     path: Text
     key: Text
@@ -83,12 +83,12 @@ class Data:
         twice = [name for name, times in named.items() if times > 1]
         if twice:
             raise ValueError(
-                f"column {twice[0]!r} is named twice among key, target, categorical and "
-                "numeric; name each column once"
+                f"column {twice[0]!r} is named twice in key, target, categorical and numeric; name "
+                "each column once"
             )
         if self.key in PREDICTED:
             raise ValueError(
-                f"key {self.key!r} is a column that predictions have; rename it in the table"
+                f"key {self.key!r} is also a column of the predictions; rename it in the table"
             )
         if not self.features:
             raise ValueError(
@@ -104,7 +104,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Prepare:
-    """How rows are split and what becomes of those with a missing value."""
+    """How rows are split, and how missing values are handled."""
 
     validation: Annotated[Positive, Field(lt=1)]
     test: Annotated[Positive, Field(lt=1)]
@@ -123,13 +123,13 @@ class Prepare:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LogSpace:
-    """Powers of ten, evenly spaced in the exponent, as ``numpy.logspace`` names them."""
+    """Powers of ten with evenly spaced exponents, given as in ``numpy.logspace``."""
 
     logspace: tuple[Exponent, Exponent, Annotated[Whole, Field(ge=1)]]
 
     @property
     def values(self) -> tuple[float, ...]:
-        """The numbers themselves, by the C library's ``pow``: the same bits on every CPU."""
+        """The numbers, computed by the C library's ``pow``: the same bits on every CPU."""
         start, stop, num = self.logspace
         step = (stop - start) / max(num - 1, 1)
         exponents = [*(start + i * step for i in range(num - 1)), stop if num > 1 else start]
@@ -137,7 +137,7 @@ class LogSpace:
 
 
 PREDICTED = ("prediction", "actual", "residual")
-LIST, LOGSPACE = "<list>", "<logspace>"  # pydantic puts them into an error's place
+LIST, LOGSPACE = "<list>", "<logspace>"  # pydantic adds them to the location of an error
 Alphas = Annotated[
     Annotated[tuple[Positive, ...], Field(min_length=1), Tag(LIST)]
     | Annotated[LogSpace, Tag(LOGSPACE)],
@@ -153,13 +153,13 @@ class Train:
 
     @property
     def alpha_values(self) -> tuple[float, ...]:
-        """Every penalty to try, in the order given."""
+        """The penalties to try, in the given order."""
         return self.alphas.values if isinstance(self.alphas, LogSpace) else self.alphas
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Gate:
-    """What a champion must reach on the validation rows; null asks for nothing."""
+    """What a champion must reach on the validation rows; null disables a criterion."""
 
     max_rmse: Positive | None = None
     min_r2: Number | None = None
@@ -178,7 +178,7 @@ class Register:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Predict:
-    """The model to predict with, the table to predict, and where the predictions go."""
+    """The model to use, the table to predict, and the path of the predictions."""
 
     model: Annotated[Text, AfterValidator(_alias)] = "candidate"
     input: Text
@@ -187,7 +187,7 @@ class Predict:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class MLflow:
-    """Where in MLflow the runs go (which server: ``MLFLOW_TRACKING_URI``)."""
+    """The MLflow experiment of the runs; ``MLFLOW_TRACKING_URI`` sets the server."""
 
     experiment: Text
 
@@ -210,7 +210,7 @@ def load(path: Path = Path("params.yaml")) -> Settings:
     Parameters
     ----------
     path : Path
-        A YAML file, parsed as DVC parses it (so ``1e-3`` is a number to both).
+        A YAML file, parsed as by DVC (so ``1e-3`` is a number for both).
 
     Returns
     -------
@@ -220,43 +220,42 @@ def load(path: Path = Path("params.yaml")) -> Settings:
     Raises
     ------
     SettingsError
-        When the file can't be read, or says something that is not allowed: a line for each
-        key, with the value and what is allowed.
+        If the file can't be read, or has values that are not allowed: one line per key, with the
+        value and what is allowed.
     """
-    values = read_yaml(path)
     try:
-        return TypeAdapter(Settings).validate_python(values)
+        return TypeAdapter(Settings).validate_python(read_yaml(path))
     except ValidationError as error:
-        wrong = error.errors()
-        inside = {e["loc"][:-1] for e in wrong}  # a list of wrong items is not empty as well
-        told = [e for e in wrong if e["type"] != "too_short" or e["loc"] not in inside]
-        raise SettingsError("\n".join(f"{path}: {_sentence(e)}" for e in told)) from None
+        errors = error.errors()
+        parents = {e["loc"][:-1] for e in errors}  # a list of wrong items is also reported as empty
+        shown = [e for e in errors if e["type"] != "too_short" or e["loc"] not in parents]
+        raise SettingsError("\n".join(f"{path}: {_sentence(e)}" for e in shown)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping, by the parser that DVC uses.
+    """Read a YAML file that contains a mapping, with the parser that DVC uses.
 
     Raises
     ------
     SettingsError
-        When the file is absent, not YAML, or holds something else than a mapping.
+        If the file is missing, is not YAML, or does not contain a mapping.
     """
     try:
         values = YAML(typ="safe").load(path)
     except FileNotFoundError:
-        raise SettingsError(f"{path} is not here; run this in the project's root") from None
+        raise SettingsError(f"{path} is missing; run this in the project's root") from None
     except OSError as error:
         raise SettingsError(f"{path} can't be read: {error.strerror}") from None
     except (YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).partition("To suppress")[0].split())
         raise SettingsError(f"{path} is not valid YAML; fix it: {reason}") from None
     if not isinstance(values, dict):
-        raise SettingsError(f"{path} holds no settings; it must be a mapping of sections")
+        raise SettingsError(f"{path} contains no settings; it must be a mapping of sections")
     return values
 
 
 def _sentence(error: Any) -> str:
-    """Say one of pydantic's errors with its key, its value and what is allowed."""
+    """Return one of pydantic's errors as a sentence: the key, its value and what is allowed."""
     place = [part for part in error["loc"] if part not in (LIST, LOGSPACE)]
     key = ".".join(map(str, place))
     match error["type"]:
@@ -269,14 +268,14 @@ def _sentence(error: Any) -> str:
         case "value_error" if isinstance(error["input"], dict):
             return f"{key}: {error['ctx']['error']}"
         case "too_short":
-            return f"{key} is {error['input']!r}; it should hold at least one"
+            return f"{key} is {error['input']!r}; it should have at least one item"
     allowed = error["msg"].partition(" should ")[2].replace("tuple", "list")
     allowed = allowed.partition(" or an instance of")[0].replace("dictionary", "mapping")
     return f"{key} is {error['input']!r}; it should {allowed or error['msg']}"
 
 
 def _siblings(place: list[str | int]) -> list[str]:
-    """Name the settings that may stand at `place`, whose last part is none of them."""
+    """Return the settings that are allowed at `place`, whose last part is not one of them."""
     if place[:2] == ["train", "alphas"]:
         section: Any = LogSpace
     else:

@@ -1,4 +1,4 @@
-"""The packages that shape the bytes of outputs: the versions pinned, and those installed.
+"""Pinned and installed versions of the packages that affect the bytes of outputs.
 
 ``make lock`` writes the pinned versions from requirements.txt to ``versions.toml``. They are params
 of the stages: DVC reruns a stage when one of them changes.
@@ -21,7 +21,7 @@ HEADER = """\
 
 
 def check(folder: Path = Path()) -> None:
-    """Compare the installed versions with the pinned ones.
+    """Check that the installed versions are the pinned ones.
 
     Parameters
     ----------
@@ -31,50 +31,49 @@ def check(folder: Path = Path()) -> None:
     Raises
     ------
     InstallationError
-        When another version is installed than versions.toml names.
+        If an installed version is not the one in versions.toml.
     SettingsError
-        When versions.toml can't be read.
+        If versions.toml can't be read.
     """
-    pinned = {name: pin for section in read(folder).values() for name, pin in section.items()}
-    other = [
+    different = [
         f"{name} {version(name)} is installed, but {FILE} pins {pin}"
-        for name, pin in pinned.items()
+        for section in read(folder).values()
+        for name, pin in section.items()
         if version(name) != pin
     ]
-    if other:
+    if different:
         raise InstallationError(
-            f"{'; '.join(other)}; install what is pinned with 'uv pip install -r {LOCK}'"
+            f"{'; '.join(different)}; install the pinned versions with 'uv pip install -r {LOCK}'"
         )
 
 
 def read(folder: Path = Path()) -> dict[str, dict[str, str]]:
-    """Read versions.toml: for each of its sections the version of each package.
+    """Return versions.toml: the version of each package, by section.
 
     Raises
     ------
     SettingsError
-        When it is absent, or not TOML.
+        If the file is missing or is not TOML.
     """
     path = folder / FILE
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(
-            f"{path} is missing; run this in the project's root, or write it with 'make lock'"
+            f"{path} is missing; run this in the project's root, or create it with 'make lock'"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"{path} is not valid TOML ({error}); write it again with 'make lock'"
-        ) from None
+        message = f"{path} is not valid TOML ({error}); recreate it with 'make lock'"
+        raise SettingsError(message) from None
 
 
 def pinned(lock: str) -> str:
-    """Return the text of versions.toml for the text of a requirements.txt.
+    """Return the text of versions.toml, given the text of requirements.txt.
 
     Raises
     ------
     InstallationError
-        When a package is pinned there to no version, or to several.
+        If a package is not pinned to exactly one version.
     """
     text = HEADER
     for section, names in (("computing", COMPUTING), ("plotting", PLOTTING)):
@@ -83,8 +82,8 @@ def pinned(lock: str) -> str:
             pins = re.findall(rf"^{name}==([^\s;]+)", lock, re.MULTILINE)
             if len(pins) != 1:
                 raise InstallationError(
-                    f"{LOCK} pins {len(pins)} versions of {name}, but the same bytes on every "
-                    "Python need one; change requirements.in and run 'make lock'"
+                    f"{LOCK} pins {len(pins)} versions of {name}, but identical outputs on every "
+                    "Python version need exactly one; change requirements.in and run 'make lock'"
                 )
             text += f'{name} = "{pins[0]}"\n'
     return text

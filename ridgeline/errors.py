@@ -1,13 +1,13 @@
-"""What a user can get wrong. Each error's text says what, where, and what to do about it.
+"""Errors that a user can fix. Each message says what is wrong, where, and what to do.
 
-RidgelineError         the root: a stage prints its text and exits with status 1
-├── SettingsError      params.yaml (or dvc.yaml) says something that can't be done
-├── InstallationError  another version of a package is installed than the pinned one
+RidgelineError         the base class: a stage prints the message and exits with status 1
+├── SettingsError      a setting in params.yaml or dvc.yaml is invalid
+├── InstallationError  the installed version of a package is not the pinned one
 ├── DataError          a table can't be read, or breaks the data contract
 ├── ModelError         a registered model can't be loaded
 ├── EngineError        the Dask cluster can't be reached, or can't do the work
-├── TrackingError      MLflow can't be reached, or lacks what a stage needs from it
-└── RevisionError      git or DVC can't bring an earlier state back
+├── TrackingError      MLflow can't be reached, or something that a stage needs is missing there
+└── RevisionError      git or DVC can't restore an earlier state
 """
 
 import sys
@@ -16,50 +16,50 @@ from contextlib import contextmanager
 
 
 class RidgelineError(Exception):
-    """Anything a user can cause and fix."""
+    """Base class of the errors that a user can fix."""
 
 
 class SettingsError(RidgelineError):
-    """The settings ask for something that is not allowed."""
+    """A setting is missing or invalid."""
 
 
 class InstallationError(RidgelineError):
-    """Another version of a package is installed than the one that is pinned."""
+    """The installed version of a package is not the pinned one."""
 
 
 class DataError(RidgelineError):
-    """A table is missing, unreadable, or not what the data contract says."""
+    """A table is missing, unreadable, or breaks the data contract."""
 
 
 class ModelError(RidgelineError):
-    """A registered model's files are not there, or not whole."""
+    """A registered model's files are missing or incomplete."""
 
 
 class EngineError(RidgelineError):
-    """The Dask cluster is out of reach, or its workers can't do the work."""
+    """The Dask cluster can't be reached, or its workers can't do the work."""
 
 
 class TrackingError(RidgelineError):
-    """MLflow is out of reach, or does not hold what was asked of it."""
+    """MLflow can't be reached, or does not have what was requested."""
 
 
 class RevisionError(RidgelineError):
-    """A state that git and DVC should remember can't be brought back."""
+    """An earlier state can't be restored from git and DVC."""
 
 
 def warn(text: str) -> None:
-    """Print a warning: what a user should know, although the work goes on."""
+    """Print a warning to stderr."""
     print(f"warning: {text}", file=sys.stderr)
 
 
 @contextmanager
 def exit_on_error(command: str) -> Iterator[None]:
-    """End the program with one line and status 1 on what a user can fix in the block."""
+    """Exit with the error's message and status 1 if the block raises what a user can fix."""
     try:
         yield
     except RidgelineError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:  # a file is absent, in the way, or too large for the disk
+    except OSError as error:  # such as a missing file or a full disk
         place = f"{error.filename}: " if error.filename else ""
         reason = error.strerror or error
         sys.exit(f"error: {command}: {place}{reason}; fix that, and run it again")

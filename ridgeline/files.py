@@ -1,4 +1,4 @@
-"""Where the stages' files are; and files that are whole or absent, however writing them ends."""
+"""Paths of the stages' files, and writing that never leaves an incomplete file."""
 
 import json
 import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPLITS = ("train", "validation", "test")
-PREPARED, FEATURES = Path("data/prepared"), Path("data/features")  # a table for each split
+PREPARED, FEATURES = Path("data/prepared"), Path("data/features")  # one table per split
 MODELS, METRICS, PLOTS = Path("models"), Path("metrics"), Path("plots")
 PREPROCESSOR, MODEL = MODELS / "preprocessor.joblib", MODELS / "model.joblib"
 REGISTERED = MODELS / "registered.json"
@@ -25,19 +25,19 @@ REGISTERED = MODELS / "registered.json"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write a file or a folder to; move it to `path` when all went well.
+    """Yield a temporary path, and move the file or folder written there to `path` on success.
 
     Parameters
     ----------
     path : Path
-        Where the file or folder shall stand. Its parents are made; what stands there stays
-        until the new one is complete.
+        Destination. Its parents are created; an existing file or folder is replaced only when
+        the new one is complete.
 
     Yields
     ------
     Path
-        A hidden neighbour of `path`, in the same file system. It does not exist yet, and what
-        a killed process left there is gone. After an exception it is removed.
+        A hidden sibling of `path` that does not exist: remains of a killed process are removed
+        first. After an exception it is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (path.with_name(f".{path.name}{end}") for end in (".partial", ".old.partial"))
@@ -47,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with naming(path, partial):
             yield partial
         if partial.is_dir() and path.exists():
-            path.rename(old)  # a folder can't be renamed over a full one
+            path.rename(old)  # a non-empty folder can't be replaced
         partial.replace(path)
         _remove(old)
     finally:
@@ -56,28 +56,28 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(path: Path) -> Iterator[Path]:
-    """Give an empty, hidden folder beside `path`, absolute, that is gone when the block ends.
+    """Yield the absolute path of an empty, hidden folder beside `path`; remove it at the end.
 
-    What a killed process left there is gone too. No other run gets a folder of the same path: a
-    worker that is still at work for a run that was killed can't write among another's files.
+    Remains of a killed run are removed first. Each run's folder has a unique name, so that a worker
+    still running for a killed run can't write into it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    every = path.absolute().with_name(f".{path.name}.parts.partial")
-    _clear(every)
-    folder = every / uuid4().hex
+    parent = path.absolute().with_name(f".{path.name}.parts.partial")
+    _clear(parent)
+    folder = parent / uuid4().hex
     folder.mkdir(parents=True)
     try:
-        with naming(path, every):
+        with naming(path, parent):
             yield folder
     finally:
-        _clear(every)
+        _clear(parent)
 
 
 @contextmanager
 def naming(path: Path, partial: Path | None = None) -> Iterator[None]:
-    """Name the file whose writing fails inside the block: the system does so only of opening.
+    """Add `path` to an `OSError` that names no file, as when writing (not opening) fails.
 
-    What fails at or below `partial` is named `path` too: it is what would have come of it.
+    Also replace `partial`, or a path below it, by `path`: the user knows only the destination.
     """
     try:
         yield
@@ -89,17 +89,16 @@ def naming(path: Path, partial: Path | None = None) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write `value` as indented JSON, keys in the order given; NaN is refused."""
+    """Write `value` as indented JSON, with keys in the given order; NaN is an error."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_model(path: Path, model: object) -> None:
-    """Write a fitted estimator for ``joblib.load``, the same bytes for equal estimators.
+    """Write a fitted estimator for ``joblib.load``; equal estimators give equal bytes.
 
-    The protocol is fixed, since Python's default changes in 3.14. `fast` makes the pickle without
-    a memo: what a memo refers back to depends on which equal strings happen to be one object, and
-    so on what else the process has imported.
+    The protocol is fixed because Python's default changes in 3.14. `fast` disables the memo, whose
+    references depend on which equal strings are the same object, and so on the modules imported.
     """
     with replacing(path) as partial, partial.open("wb") as file:
         pickler = NumpyPickler(file, protocol=4)
@@ -114,9 +113,9 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 
 def write_figure(path: Path, figure: "Figure") -> None:
-    """Write a figure as PNG, without matplotlib's version in it."""
+    """Write a figure as PNG, without matplotlib's version in its metadata."""
     with replacing(path) as partial, warnings.catch_warnings():
-        # letters that matplotlib's font lacks are drawn as boxes
+        # characters that are missing from matplotlib's font are drawn as boxes
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(partial, format="png", dpi=150, metadata={"Software": None})
 
@@ -129,7 +128,7 @@ def _remove(path: Path) -> None:
 
 
 def _clear(path: Path) -> None:
-    """Remove it as far as that goes: a worker may still write there, and no error is to be hid."""
+    """Remove `path`, best effort: a worker may still write there; don't mask another exception."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

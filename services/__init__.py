@@ -1,1 +1,1 @@
-"""The S3 store and the MLflow server of a team, with Docker Compose or without Docker."""
+"""A team's S3 store and MLflow server, with or without Docker."""

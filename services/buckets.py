@@ -1,7 +1,7 @@
-"""Create the buckets that ``.env`` names, those that are missing: ``python -m services.buckets``.
+"""Create the buckets in ``.env`` that are missing: ``python -m services.buckets``.
 
-The store is the one that ``AWS_ENDPOINT_URL`` names, or AWS itself when that is not set. With
-``--check`` nothing is created.
+The store is the one at ``AWS_ENDPOINT_URL``, or AWS if that is not set. With ``--check``, missing
+buckets are only reported.
 """
 
 import os
@@ -23,22 +23,22 @@ PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attemp
 
 
 def main(*, create: bool) -> str:
-    """Create what is missing.
+    """Create the missing buckets; return a report.
 
     Parameters
     ----------
     create : bool
-        Whether to create it, or only to tell.
+        Whether to create missing buckets, or only report them.
 
     Returns
     -------
     str
-        What was there and what was done, as a sentence.
+        One line that says of each bucket whether it exists, was created, or is missing.
 
     Raises
     ------
     ServiceError
-        When the store can't be reached, rejects the keys, or has a bucket of someone else's.
+        When the store can't be reached, rejects the keys, or does not give access to a bucket.
     """
     settings.load()
     names = sorted(set(settings.require(*BUCKETS)))
@@ -65,10 +65,10 @@ def _ensure(client: Any, name: str, *, create: bool) -> str:
     except ClientError as error:
         missing = error.response["ResponseMetadata"]["HTTPStatusCode"] == 404
         if missing and not create:
-            return "is missing ('python -m services.buckets' creates it)"
-        # Asked for a bucket's head, a store refuses without saying why; asked to create, it says.
+            return "is missing (run 'python -m services.buckets' to create it)"
+        # A response to HEAD does not contain the reason of a refusal; try to create it to get one.
         return _create(client, name)
-    return "is there"
+    return "exists"
 
 
 def _create(client: Any, name: str) -> str:
@@ -80,7 +80,7 @@ def _create(client: Any, name: str) -> str:
         if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
             error.response["Bucket"] = name
             raise
-        return "is there"
+        return "exists"
     return "created"
 
 
@@ -90,8 +90,8 @@ def _refusal(error: ClientError) -> str:
         return f"the keys are rejected ({code}); fix {KEYS} in .env"
     if code in {"BucketAlreadyExists", "AccessDenied"}:
         return (
-            f"bucket {bucket} is someone else's, or these keys may not use it ({code}); name "
-            "another in .env, or ask its owner for access"
+            f"bucket {bucket} belongs to someone else, or these keys can't access it ({code}); "
+            "set another name in .env, or ask its owner for access"
         )
     return f"bucket {bucket}: {error.response['Error'].get('Message', code)}"
 

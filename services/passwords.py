@@ -1,4 +1,4 @@
-"""Make ``.env`` complete: ``.env.example``, a random value in each place that is left empty."""
+"""Create ``.env`` from ``.env.example`` if missing; fill empty values with random passwords."""
 
 import re
 import secrets
@@ -17,4 +17,4 @@ if __name__ == "__main__":
     if count:
         env.chmod(0o600)
         env.write_text(filled, encoding="utf-8")
-        print(f"put {count} random passwords into .env")
+        print(f"wrote {count} random passwords to .env")

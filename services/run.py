@@ -1,6 +1,6 @@
-"""Run a command with the settings of ``.env``: ``python -m services.run dvc push``.
+"""Run a command with the settings in ``.env``: ``python -m services.run dvc push``.
 
-With ``--all`` first, the command is run only if each setting in ``.env.example`` has a value.
+With ``--all`` before the command, it runs only if every setting in ``.env.example`` has a value.
 """
 
 import os
@@ -10,13 +10,13 @@ from services import settings
 
 
 def main(arguments: list[str]) -> None:
-    """Become the command."""
+    """Replace this process with the command."""
     settings.load()
     if arguments[0] == "--all":
         settings.require(*settings.listed())
         arguments = arguments[1:]
     try:
-        os.execvp(arguments[0], arguments)  # noqa: S606 - no shell is wanted
+        os.execvp(arguments[0], arguments)  # noqa: S606 - no shell is needed
     except OSError as error:
         raise settings.ServiceError(f"{arguments[0]} can't be run: {error.strerror}") from None
 

@@ -1,4 +1,4 @@
-"""The settings of the services: the environment, and what ``.env`` adds to it."""
+"""Settings of the services, from environment variables and ``.env``."""
 
 import os
 from pathlib import Path
@@ -7,11 +7,11 @@ from dotenv import dotenv_values, load_dotenv
 
 
 class ServiceError(Exception):
-    """What a user can fix; its text says what is wrong, where, and what to do."""
+    """An error that the user can fix; its text says what is wrong, where, and what to do."""
 
 
 def load(folder: Path = Path()) -> None:
-    """Add what ``.env`` sets to the environment, which wins where both set it."""
+    """Load ``.env`` into the environment; variables that are already set keep their values."""
     load_dotenv(folder / ".env")
 
 
@@ -21,7 +21,7 @@ def require(*names: str) -> list[str]:
     Raises
     ------
     ServiceError
-        When one is not set, or empty.
+        When a setting is not set, or is empty.
     """
     missing = [name for name in names if not os.environ.get(name)]
     if missing:
@@ -30,5 +30,5 @@ def require(*names: str) -> list[str]:
 
 
 def listed(folder: Path = Path()) -> list[str]:
-    """Name the settings that ``.env.example`` lists."""
+    """Return the names of the settings in ``.env.example``."""
     return list(dotenv_values(folder / ".env.example"))

@@ -6,28 +6,20 @@ from pathlib import Path
 import pyarrow as pa
 from sklearn.compose import ColumnTransformer
 
+from ridgeline import files
 from ridgeline.config import Settings
 from ridgeline.errors import DataError
-from ridgeline.files import (
-    FEATURES,
-    METRICS,
-    PREPARED,
-    PREPROCESSOR,
-    SPLITS,
-    write_json,
-    write_model,
-)
 from ridgeline.model import features
 from ridgeline.tables import engine, progress, reading, writing
 from stages import run
 
 
 def main(settings: Settings) -> None:
-    """Write each split's features, the fitted preprocessing and the columns' means."""
+    """Write each split's features, the fitted preprocessing and the means of numeric columns."""
     data = settings.data
-    train = reading.open_table(PREPARED / "train", data.features)
+    train = reading.open_table(files.PREPARED / "train", data.features)
     columns = (data.key, data.target, *data.features)
-    tables = {name: reading.open_table(PREPARED / name, columns) for name in SPLITS}
+    tables = {name: reading.open_table(files.PREPARED / name, columns) for name in files.SPLITS}
     total = (train, *tables.values())
 
     with progress.bar("featurize", lambda: sum(table.size for table in total)) as done:
@@ -41,25 +33,22 @@ def main(settings: Settings) -> None:
         clash = {data.key, data.target} & {*preprocessor.get_feature_names_out()}
         if clash:
             raise DataError(
-                f"column {min(clash)} has the name of a feature that one-hot encoding makes; "
-                "rename it"
+                f"column {min(clash)} has the same name as a one-hot encoded feature; rename it"
             )
         for name, table in tables.items():
-            with writing.parquet(FEATURES / name) as folder:
+            with writing.parquet(files.FEATURES / name) as folder:
                 work = partial(transform, preprocessor, (data.key, data.target), folder)
                 engine.for_each(work, table.parts(), done)
 
-    write_model(PREPROCESSOR, preprocessor)
-    write_json(
-        METRICS / "featurize.json",
-        {"mean": features.typical_row(preprocessor)[list(data.numeric)].iloc[0].to_dict()},
-    )
+    files.write_model(files.PREPROCESSOR, preprocessor)
+    means = features.typical_row(preprocessor)[list(data.numeric)].iloc[0].to_dict()
+    files.write_json(files.METRICS / "featurize.json", {"mean": means})
 
 
 def transform(
     preprocessor: ColumnTransformer, kept: tuple[str, ...], folder: Path, part: reading.Part
 ) -> None:
-    """Write a part's features to the same part of a table in `folder`, with the columns kept."""
+    """Write a part's `kept` columns and features to the part of the same number in `folder`."""
     names = preprocessor.get_feature_names_out()
     with writing.parquet_part(folder, part.number) as write:
         for table in part.tables():

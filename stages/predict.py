@@ -1,9 +1,8 @@
-"""Predict a table with the registered model, and report how close the predictions are."""
+"""Predict a table with the registered model, and write metrics and plots of the predictions."""
 
 import json
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,30 +16,24 @@ from ridgeline.intake.findings import Findings
 from ridgeline.model import charts, predict, scoring
 from ridgeline.tables import engine, progress, reading, writing
 from ridgeline.tracking import models, store
+from ridgeline.tracking.registry import Registry
 from stages import run
 
-SEED = 0  # for the hashes that find a repeated key; no split depends on them
-
-
-class Outcome(NamedTuple):
-    """What became of a part's rows: they were predicted, or break the contract."""
-
-    predicted: predict.Predicted
-    breaches: list[contract.Breaches]
+SEED = 0  # of the hashes that find repeated keys; no split depends on it
+Outcome = tuple[predict.Predicted, list[contract.Breaches]]  # of one part
 
 
 def main(settings: Settings) -> None:
-    """Write a prediction for each row of ``predict.input``, test metrics, plots and figures."""
+    """Write the predictions for ``predict.input``, test metrics, plot data and figures."""
     registered = json.loads(REGISTERED.read_text(encoding="utf-8"))
     baseline = json.loads((METRICS / "train.json").read_text(encoding="utf-8"))["baseline"]
     data, wanted, output = settings.data, settings.predict.model, Path(settings.predict.output)
-    client, name, md5 = store.connect(), registered["model"], registered["md5"]
-    model = models.load_selected(client, name, md5, wanted, data)
+    registry = Registry(store.connect(), registered["model"])
+    model = models.load_selected(registry, registered["md5"], wanted, data)
 
-    source, columns = settings.predict.input, (data.key, data.target, *data.features)
-    table = reading.open_table(
-        source, columns, (*data.numeric, data.target), missing_values=data.missing_values
-    )
+    source, missing = settings.predict.input, data.missing_values
+    columns, numbers = (data.key, data.target, *data.features), (*data.numeric, data.target)
+    table = reading.open_table(source, columns, numbers, missing_values=missing)
     has_target = any(data.target in reading.column_names(file) for file in table.files)
     target, numeric = (data.target, (data.target,)) if has_target else (None, ())
     expected = contract.Contract(data.key, None, data.categorical, (*data.numeric, *numeric))
@@ -54,9 +47,10 @@ def main(settings: Settings) -> None:
 
         def report(part: reading.Part, outcome: Outcome) -> None:
             nonlocal total
-            total = predict.add(total, outcome.predicted)
-            findings.add(part, outcome.breaches, outcome.predicted.rows)
-            done(part, rows=outcome.predicted.rows)
+            predicted, breaches = outcome
+            total = predict.add(total, predicted)
+            findings.add(part, breaches, predicted.rows)
+            done(part, rows=predicted.rows)
 
         work = partial(write_predictions, model, expected, target, baseline["prediction"], output)
         engine.for_each(partial(work, folder, hashes), table.parts(), report)
@@ -79,25 +73,26 @@ def write_predictions(
     hashes: Path,
     part: reading.Part,
 ) -> Outcome:
-    """Write a part's predictions to a part in `folder`, and the hashes of its keys."""
-    total, breaches, of_keys = predict.NONE, [], []
+    """Write a part's predictions to a part in `folder`, and its keys' hashes to `hashes`."""
+    total, breaches, key_hashes = predict.NONE, [], []
     with writing.predictions_part(output, folder, part.number) as write:
         for checked in contract.check(part, wanted):
-            of_keys.append(unique.hashes(checked.keys, SEED))
+            key_hashes.append(unique.hashes(checked.keys, SEED))
             predicted = predict.NONE._replace(rows=checked.rows)
             if checked.table is None:
                 breaches.append(checked.breaches)
             else:
-                rows = checked.table
-                rows, predicted = predict.predict_rows(model, rows, wanted.key, target, baseline)
+                rows, predicted = predict.predict_rows(
+                    model, checked.table, wanted.key, target, baseline
+                )
                 write(rows)
             total = predict.add(total, predicted)
-    unique.spill(hashes, part.number, np.concatenate(of_keys))
-    return Outcome(total, breaches)
+    unique.spill(hashes, part.number, np.concatenate(key_hashes))
+    return total, breaches
 
 
 def plot(rows: pd.DataFrame, key: str, target: str) -> None:
-    """Write plot data and figures of the first rows; without actual values only the predictions."""
+    """Write plot data and figures of the first rows; actual values may be missing."""
     predicted = rows["prediction"].to_numpy()
     actual = rows["actual"].to_numpy() if "actual" in rows else None
     shown = rows.reindex(columns=[key, "prediction", "actual", "residual"])

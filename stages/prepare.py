@@ -1,6 +1,6 @@
-"""Check the raw table against its contract and split it: train, validation and test.
+"""Check the raw table against the data contract and split it into train, validation and test.
 
-A row's split follows from its key, so it never changes when rows are added or reordered.
+A row's split depends only on its key, so it doesn't change when rows are added or reordered.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from stages import run
 
 
 def main(settings: Settings) -> None:
-    """Read ``data.path``; write the three splits and how many rows went where."""
+    """Read ``data.path``; write the three splits and their numbers of rows."""
     data, prepare = settings.data, settings.prepare
     wanted = contract.Contract(data.key, data.target, data.categorical, data.numeric)
     table = reading.open_table(
@@ -56,18 +56,18 @@ def main(settings: Settings) -> None:
 
 
 def refuse_empty_splits(path: str, rows: Counter[str]) -> None:
-    """Raise a `DataError` when a split has no rows: the stages after this one need them."""
+    """Raise a `DataError` if a split has no rows, since the next stages need rows in each."""
     empty = [name for name in SPLITS if not rows[name]]
     if empty:
         raise DataError(
-            f"{path}: of {rows['read']} rows, {rows['dropped']} of them dropped for a "
-            f"missing value, none falls to {' and '.join(empty)}; add rows, set "
-            "prepare.missing to impute, or change prepare.seed or the fractions in params.yaml"
+            f"{path}: no rows for {' and '.join(empty)} ({rows['read']} rows read, "
+            f"{rows['dropped']} dropped for a missing value); add rows, set prepare.missing to "
+            "impute, or change prepare.seed or the fractions in params.yaml"
         )
 
 
 def summary(counts: dict[str, int], nulls: Counter[str]) -> str:
-    """Return how many rows went where, and for which columns rows were dropped."""
+    """Return the number of rows per split, and the columns that caused rows to be dropped."""
     texts = {name: f"{name} {count}" for name, count in counts.items()}
     if counts["dropped"]:
         texts["dropped"] += f" ({missing.most_frequent(nulls)})"

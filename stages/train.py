@@ -1,4 +1,4 @@
-"""Fit ridge regression to the training rows, its penalty chosen by leave-one-out validation."""
+"""Fit ridge regression on the training rows, with the penalty chosen by leave-one-out error."""
 
 from functools import partial, reduce
 from math import log10
@@ -19,7 +19,7 @@ from stages import run
 
 
 def main(settings: Settings) -> None:
-    """Write the model, which takes raw columns, its metrics, and plots of what was learnt."""
+    """Write the model (a pipeline that takes raw columns), its metrics and plots."""
     target, alphas = settings.data.target, settings.train.alpha_values
     preprocessor = joblib.load(files.PREPROCESSOR)
     names = tuple(preprocessor.get_feature_names_out())
@@ -27,12 +27,12 @@ def main(settings: Settings) -> None:
         split: reading.open_table(files.FEATURES / split, (target, *names))
         for split in ("train", "validation")
     }
-    total = (tables["train"], tables["train"], *tables.values())
+    passes = (tables["train"], tables["train"], *tables.values())
 
-    with progress.bar("train", lambda: sum(table.size for table in total)) as done:
+    with progress.bar("train", lambda: sum(table.size for table in passes)) as done:
         over = engine.over(partial(reading.arrays, names, target), done)
         fit = ridge.fit([*tables["train"].parts()], alphas, over)
-        rmse = np.sqrt(fit.errors)  # NaN where rounding would decide it
+        rmse = np.sqrt(fit.errors)  # NaN where rounding dominates
         score_part = partial(score, fit.model, fit.target_mean)
         sums = {
             split: reduce(scoring.add, over(score_part, table.parts()), scoring.NONE)
@@ -55,8 +55,7 @@ def main(settings: Settings) -> None:
             },
         },
     )
-    log10_alpha = [log10(alpha) for alpha in alphas]
-    errors = pd.DataFrame({"alpha": alphas, "log10_alpha": log10_alpha, "rmse": rmse})
+    errors = pd.DataFrame({"alpha": alphas, "log10_alpha": [*map(log10, alphas)], "rmse": rmse})
     files.write_csv(files.PLOTS / "error_by_alpha.csv", errors)
     figure = charts.error_by_alpha(alphas, rmse, fit.model.alpha_)
     files.write_figure(files.PLOTS / "error_by_alpha.png", figure)
@@ -67,7 +66,7 @@ def main(settings: Settings) -> None:
 
 
 def score(model: RidgeCV, baseline: float, part: tuple[Array, Array]) -> Array:
-    """Sum up a part's errors; see `scoring.sums`."""
+    """Return the sums of a part's errors; see `scoring.sums`."""
     X, y = part
     return scoring.sums(y, model.predict(X), baseline)
 

@@ -94,17 +94,29 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone(tmp_path_factory.mktemp("fresh") / "project")
 
 
-@pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone in which `dvc repro` ran once; a test that changes it must change it back."""
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which `dvc repro` ran once, kept beside the folder in which it ran."""
     folder = clone(tmp_path_factory.mktemp("reproduced") / "project")
     run("dvc", "repro", cwd=folder)
-    return folder
+    return Path(shutil.copytree(folder, folder.with_name("pristine"), symlinks=True))
+
+
+@pytest.fixture(scope="module")
+def reproduced(pristine: Path) -> Path:
+    """The clone, as it was after `dvc repro`; a test that changes it must change it back."""
+    return restored(pristine)
 
 
 @pytest.fixture
-def unchanged(reproduced: Path) -> Iterator[Path]:
-    """The reproduced clone; whatever the test does to its tracked files is taken back."""
+def unchanged(reproduced: Path, pristine: Path) -> Iterator[Path]:
+    """The reproduced clone; whatever the test does to it is undone."""
     yield reproduced
-    run("git", "checkout", "--quiet", ".", cwd=reproduced)
-    run("dvc", "checkout", "--quiet", "--force", cwd=reproduced)
+    restored(pristine)
+
+
+def restored(pristine: Path) -> Path:
+    """Copy the reproduced clone to where it ran: MLflow's database has absolute paths."""
+    folder = pristine.with_name("project")
+    shutil.rmtree(folder)
+    return Path(shutil.copytree(pristine, folder, symlinks=True))

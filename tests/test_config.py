@@ -409,12 +409,12 @@ def test_what_is_no_yaml_is_said_on_one_line_with_its_place(content: bytes, reas
 @pytest.mark.parametrize("content", ["", "# nothing\n", "- a\n", "text\n", "3\n", "null\n"])
 def test_a_file_that_holds_no_mapping_is_refused(content: str) -> None:
     Path("params.yaml").write_text(content, encoding="utf-8")
-    with pytest.raises(SettingsError, match=r"^params\.yaml holds no settings; it must be a map"):
+    with pytest.raises(SettingsError, match=r"^params\.yaml contains no settings; it must be a"):
         config.load()
 
 
 def test_an_absent_file_is_named_with_where_to_run() -> None:
-    with pytest.raises(SettingsError, match=r"^params\.yaml is not here; run this in the project"):
+    with pytest.raises(SettingsError, match=r"^params\.yaml is missing; run this in the project"):
         config.load()
 
 

@@ -179,7 +179,7 @@ def test_a_missing_category_stays_missing_whatever_its_type(
 def test_good_text_of_any_type_is_not_looked_at_cell_by_cell(
     kind: pa.DataType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("ridgeline.intake.contract._explained")
+    monkeypatch.delattr("ridgeline.intake.contract._full_check")
     table = pa.table({**GOOD, "color": pa.array(["red", None], kind)})
     pq.write_table(table, "t.parquet")
     frames, errors = check("t.parquet")

@@ -364,8 +364,8 @@ def test_a_row_too_long_to_be_read_is_told(quote: str) -> None:
     text = "a,b\n1,2\n1," + quote + "x" * 5_000_000 + quote + "\n"
     Path("t.csv").write_text(text, encoding="utf-8")
     assert refusal("t.csv") == (
-        "t.csv can't be read; fix or remove it: a row that begins at byte 0 or later is longer "
-        "than 1 MB; mostly that is a quote that is not closed"
+        "t.csv can't be read; fix or remove it: a row that begins at or after byte 0 is longer "
+        "than 1 MB; the usual cause is a quote that is not closed"
     )
 
 
@@ -426,9 +426,7 @@ def test_a_wanted_column_that_is_there_twice_is_named_with_its_file(kind: str) -
 def test_a_source_without_files_is_named(source: str) -> None:
     Path("empty").mkdir()
     put("d/t.csv", {"a": ["1"]})
-    assert refusal(source).startswith(
-        f"{source} is not there, or empty; name a .csv or .parquet file"
-    )
+    assert refusal(source).startswith(f"{source} is missing or empty; name a .csv or .parquet file")
 
 
 @pytest.mark.parametrize("source", ["d", "d/*"])

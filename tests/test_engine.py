@@ -115,7 +115,7 @@ def web() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("protocol", "server", "reason"),
     [
-        ("tcp", "silent", "nothing came back within 1 seconds"),
+        ("tcp", "silent", "no reply within 1 seconds"),
         ("tcp", "web", ""),
         ("ws", "web", "Non-websocket response"),
         ("tls", "silent", "TLS expects a `ssl_context` argument"),

@@ -88,8 +88,8 @@ def test_another_version_is_an_error_that_names_both(tmp_path: Path, package: st
     with pytest.raises(InstallationError) as raised:
         environment.check(tmp_path)
     assert str(raised.value) == (
-        f"{package} {version(package)} is installed, but versions.toml pins 0.1; install what is "
-        "pinned with 'uv pip install -r requirements.txt'"
+        f"{package} {version(package)} is installed, but versions.toml pins 0.1; install the "
+        "pinned versions with 'uv pip install -r requirements.txt'"
     )
 
 

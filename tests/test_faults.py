@@ -20,7 +20,9 @@ from test_repro import MODEL, STAGES, ran, runs, store
 from test_settings_and_data import edit
 
 import stages
-from ridgeline.tracking import origin, records, registry
+from ridgeline.tracking import origin, records
+from ridgeline.tracking.champion import CHAMPION, PREVIOUS
+from ridgeline.tracking.records import DECISION, RMSE, ROWS
 
 pytestmark = pytest.mark.slow
 
@@ -207,8 +209,8 @@ def test_wherever_a_stage_is_killed_nothing_is_torn_and_the_next_one_puts_all_ri
     assert all(whole)
     assert {r.info.status for r in made} == {"FINISHED", "KILLED"}
     [version] = client.search_model_versions(f"name = '{MODEL}'")
-    assert version.tags[registry.DECISION] == registry.CHAMPION
-    champion = client.get_model_version_by_alias(MODEL, registry.CHAMPION)
+    assert version.tags[DECISION] == CHAMPION
+    champion = client.get_model_version_by_alias(MODEL, CHAMPION)
     assert champion.version == version.version
     assert run_stage(project, "predict")[0].exit == 0
 
@@ -284,7 +286,7 @@ def measured(project: Path) -> dict[str, dict[str, float]]:
 def test_runs_model_and_champion_of_a_lost_store_are_made_again(
     killed: Killed, tmp_path: Path
 ) -> None:
-    before = store(killed.project).get_model_version_by_alias(MODEL, registry.CHAMPION)
+    before = store(killed.project).get_model_version_by_alias(MODEL, CHAMPION)
     metrics = measured(killed.project)
     lost = shutil.ignore_patterns("mlflow.db*", "mlartifacts")
     project = shutil.copytree(killed.project, tmp_path / "project", symlinks=True, ignore=lost)
@@ -293,8 +295,8 @@ def test_runs_model_and_champion_of_a_lost_store_are_made_again(
     assert ran(done) == ["register"]
     assert measured(project) == {stage: metrics[stage] for stage in STAGES[:4]}
     assert sorted(r.info.run_name for r in runs(project)) == sorted(STAGES[:4])
-    after = store(project).get_model_version_by_alias(MODEL, registry.CHAMPION)
-    same = ("dvc.md5", registry.RMSE, registry.ROWS, registry.DECISION)
+    after = store(project).get_model_version_by_alias(MODEL, CHAMPION)
+    same = ("dvc.md5", RMSE, ROWS, DECISION)
     assert [after.tags[tag] for tag in same] == [before.tags[tag] for tag in same]
     assert run_stage(project, "predict")[0] == Ended(0, "")
 
@@ -307,7 +309,7 @@ def test_a_clock_that_goes_back_a_day_changes_no_order(
 ) -> None:
     project = shutil.copytree(killed.project, tmp_path / "project", symlinks=True)
     client = store(project)
-    first = client.get_model_version_by_alias(MODEL, registry.CHAMPION)
+    first = client.get_model_version_by_alias(MODEL, CHAMPION)
     ended = {r.info.run_id: r.info.status for r in runs(project)}
     experiment = client.get_experiment_by_name("Possum_tails").experiment_id
     alive = client.create_run(experiment, tags={"dvc.execution": origin.execution()})
@@ -319,11 +321,11 @@ def test_a_clock_that_goes_back_a_day_changes_no_order(
     done = run("dvc", "repro", "register", cwd=project, PYTHONPATH=FAULTS, CLOCK=str(-DAY))
     assert ran(done) == ["train", "register"]
 
-    second = client.get_model_version_by_alias(MODEL, registry.CHAMPION)
+    second = client.get_model_version_by_alias(MODEL, CHAMPION)
     assert int(second.version) == int(first.version) + 1
     assert second.creation_timestamp < first.creation_timestamp
-    assert float(second.tags[registry.RMSE]) < float(first.tags[registry.RMSE])
-    previous = client.get_model_version_by_alias(MODEL, registry.PREVIOUS)
+    assert float(second.tags[RMSE]) < float(first.tags[RMSE])
+    previous = client.get_model_version_by_alias(MODEL, PREVIOUS)
     assert previous.version == first.version
 
     records = lock(project)

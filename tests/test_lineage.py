@@ -163,9 +163,9 @@ def test_runs_are_found_in_the_experiment_that_they_are_in(
 
 def test_what_it_prints_fits_a_terminal(here: History, lineage_of: Command) -> None:
     _, out, _ = lineage_of(f"models:/{MODEL}/2")
-    described, _, commands = out.partition("holds it")
+    described, _, commands = out.partition("contains it")
     assert max(map(len, described.splitlines())) <= 80
-    assert commands.startswith(".\nTo have it back")
+    assert commands.startswith(".\nTo restore it")
 
 
 def test_the_commands_that_it_prints_bring_the_model_back(
@@ -214,7 +214,8 @@ def test_an_object_that_the_remote_lacks_is_named(
     finally:
         model.with_suffix(".away").rename(model)
     assert status == (
-        "error: models/model.joblib can't be had: it is neither in DVC's cache nor in its remote"
+        "error: models/model.joblib can't be restored: "
+        "it is neither in DVC's cache nor in its remote"
     )
     assert not restored.exists()
 
@@ -226,8 +227,8 @@ def test_a_state_that_git_does_not_have_is_named(
     status, out, _ = lineage_of(f"models:/{MODEL}/2")
     assert history.md5(2) in out
     assert str(status).startswith(
-        "error: no commit and no experiment here has a dvc.lock with what "
-        f"{MODEL} version 2 was made from"
+        "error: no commit or experiment in this repository has a dvc.lock that matches "
+        f"{MODEL} version 2 ("
     )
 
 
@@ -236,7 +237,7 @@ def test_a_folder_that_is_in_use_is_left_as_it_is(
 ) -> None:
     (tmp_path / "mine").touch()
     status, _, _ = lineage_of("@challenger", "--restore", str(tmp_path))
-    assert status == f"error: {tmp_path} is there already; name a folder that is not"
+    assert status == f"error: {tmp_path} already exists; choose an empty or a new folder"
     assert [*tmp_path.iterdir()] == [tmp_path / "mine"]
 
 
@@ -260,7 +261,7 @@ def test_what_mlflow_does_not_have_is_one_line(
 def test_backfill_has_nothing_to_write_where_stages_wrote_it(here: History) -> None:
     before = len(runs(here.project))
     status, out, _ = backfill(here.project, "--all-commits", "--all-experiments")
-    assert (status, out) == (0, "MLflow has all of it; nothing was written\n")
+    assert (status, out) == (0, "MLflow is up to date; nothing was written\n")
     assert len(runs(here.project)) == before
 
 
@@ -285,7 +286,7 @@ def test_backfill_rebuilds_a_wiped_store_from_history_and_remote_once(
         assert made.tags["dvc.md5"] == like.tags["dvc.md5"]
 
     status, out, err = backfill(wiped, *everything)
-    assert (status, out, err) == (0, "MLflow has all of it; nothing was written\n", "")
+    assert (status, out, err) == (0, "MLflow is up to date; nothing was written\n", "")
     assert len(runs(wiped)) == len(written)
 
 
@@ -293,8 +294,8 @@ def test_backfill_names_what_the_cache_lacks_and_writes_the_rest(wiped: Path) ->
     status, out, err = backfill(wiped)
     assert (status, out) == (1, "workspace: prepare\n")
     assert err == (
-        "error: workspace: no featurize, train, register, predict, version: "
-        "models/preprocessor.joblib is not in DVC's cache; --pull looks for it in the remote\n"
+        "error: workspace: could not write featurize, train, register, predict, version: "
+        "models/preprocessor.joblib is not in DVC's cache; add --pull to fetch it from the remote\n"
     )
 
 
@@ -345,8 +346,8 @@ def test_backfill_does_not_write_what_dvc_lock_does_not_say(wiped: Path) -> None
     assert status == 1
     assert out.startswith("workspace: featurize, train, register, predict, ")
     assert err == (
-        "error: workspace: no prepare: metrics/prepare.json is not as dvc.lock has it; "
-        "'dvc repro' brings the two together\n"
+        "error: workspace: could not write prepare: metrics/prepare.json does not match dvc.lock; "
+        "run 'dvc repro'\n"
     )
 
 

@@ -176,7 +176,7 @@ def test_a_param_that_params_yaml_lacks_is_named(tmp_path: Path, entry: str, key
 def test_an_absent_file_is_named(tmp_path: Path, absent: str) -> None:
     load(tmp_path, "stages: {s: {}}")
     (tmp_path / absent).unlink()
-    with pytest.raises(SettingsError, match=rf"{absent} is not here"):
+    with pytest.raises(SettingsError, match=rf"{absent} is missing"):
         records.load("s", tmp_path)
 
 

@@ -41,7 +41,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> predict.Predicted:
     [part] = reading.open_table(folder / "table", wanted.columns, wanted.numbers).parts()
     return write_predictions(
         model, wanted, "tail", 0.5, Path("out"), folder / "written", folder / "hashes", part
-    ).predicted
+    )[0]
 
 
 def test_all_rows_are_counted(found: predict.Predicted) -> None:

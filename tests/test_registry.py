@@ -28,18 +28,12 @@ from ridgeline import config, files
 from ridgeline.errors import ModelError, TrackingError
 from ridgeline.model import features, ridge
 from ridgeline.tables import writing
+from ridgeline.tracking import champion as champion_rule
 from ridgeline.tracking import models, records, registry, runs, store, submit
+from ridgeline.tracking.champion import CHAMPION, PREVIOUS, SCORES, VALIDATION, WITHDRAWN
 from ridgeline.tracking.gate import Decision
-from ridgeline.tracking.records import Record
-from ridgeline.tracking.registry import (
-    CHALLENGER,
-    CHAMPION,
-    DECISION,
-    PREVIOUS,
-    RMSE,
-    ROWS,
-    WITHDRAWN,
-)
+from ridgeline.tracking.records import DECISION, REASON, RMSE, ROWS, Record
+from ridgeline.tracking.registry import CHALLENGER, Registry
 
 PASSED, FAILED = Decision(True, "it passed"), Decision(False, "it did not pass")
 numbers = count()
@@ -96,16 +90,23 @@ def enter(
     rows: str = "rows",
 ) -> ModelVersion:
     """Register new content with a score, and do what follows from the decision on it."""
-    version = registry.register(client, name, model, {records.MD5: f"md5 {next(numbers)}"})
-    champion = registry.with_alias(client, name, CHAMPION)
-    registry.record(client, version, decision, {RMSE: repr(rmse), ROWS: rows})
+    version = Registry(client, name).register(model, {records.MD5: f"md5 {next(numbers)}"})
+    champion = Registry(client, name).with_alias(CHAMPION)
+    record(client, version, decision, {RMSE: repr(rmse), ROWS: rows})
     if decision.promote:
-        registry.crown(client, name, rows, champion)
+        champion_rule.crown(Registry(client, name), rows, champion)
     return version
 
 
+def record(
+    client: mlflow.MlflowClient, version: ModelVersion, decision: Decision, scores: dict[str, str]
+) -> None:
+    role = CHAMPION if decision.promote else CHALLENGER
+    champion_rule._record(Registry(client, version.name), version, role, decision.reason, scores)
+
+
 def bearer(client: mlflow.MlflowClient, name: str, alias: str) -> int | None:
-    version = registry.with_alias(client, name, alias)
+    version = Registry(client, name).with_alias(alias)
     return version and registry.number(version)
 
 
@@ -120,45 +121,45 @@ def decisions(client: mlflow.MlflowClient, name: str) -> list[str]:
 
 def test_the_same_content_is_one_version(client, name, model) -> None:
     tags = {records.MD5: "a"}
-    first, second = (registry.register(client, name, model, tags) for _ in range(2))
+    first, second = (Registry(client, name).register(model, tags) for _ in range(2))
     assert (registry.number(first), registry.number(second)) == (1, 1)
     assert len(client.search_model_versions(f"name = '{name}'")) == 1
 
 
 def test_other_content_is_another_version(client, name, model) -> None:
     for md5 in "ab":
-        registry.register(client, name, model, {records.MD5: md5})
-    assert [registry.number(registry.find(client, name, md5)) for md5 in "ab"] == [1, 2]
+        Registry(client, name).register(model, {records.MD5: md5})
+    assert [registry.number(Registry(client, name).find(md5)) for md5 in "ab"] == [1, 2]
 
 
 def test_content_that_is_not_registered_is_not_found(client, name, model) -> None:
-    registry.register(client, name, model, {records.MD5: "a"})
-    assert registry.find(client, name, "b") is None
-    assert registry.only(client, name, "b") is None
+    Registry(client, name).register(model, {records.MD5: "a"})
+    assert Registry(client, name).find("b") is None
+    assert Registry(client, name).deduplicated("b") is None
 
 
 def test_of_two_that_register_the_same_at_once_the_first_remains(client, name, model) -> None:
     tags = {records.MD5: "a"}
-    other = lambda: registry.register(client, name, model, tags)  # noqa: E731 - a name for a line
-    mine = registry.register(Overtaken("create_model_version", other), name, model, tags)
+    other = lambda: Registry(client, name).register(model, tags)  # noqa: E731 - a name for a line
+    mine = Registry(Overtaken("create_model_version", other), name).register(model, tags)
     [remains] = client.search_model_versions(f"name = '{name}'")
     assert registry.number(mine) == registry.number(remains) == 1
 
 
 def test_a_double_that_another_process_has_just_removed_is_no_error(client, name, model) -> None:
-    registry.register(client, name, model, {records.MD5: "a"})
+    Registry(client, name).register(model, {records.MD5: "a"})
     client.create_model_version(name, model.model_uri, tags={records.MD5: "a"})
-    late = Overtaken("delete_model_version", lambda: registry.only(client, name, "a"))
-    assert registry.number(registry.only(late, name, "a")) == 1
+    late = Overtaken("delete_model_version", lambda: Registry(client, name).deduplicated("a"))
+    assert registry.number(Registry(late, name).deduplicated("a")) == 1
     assert len(client.search_model_versions(f"name = '{name}'")) == 1
 
 
 def test_a_double_that_bears_an_alias_stays(client, name, model) -> None:
-    registry.register(client, name, model, {records.MD5: "a"})
+    Registry(client, name).register(model, {records.MD5: "a"})
     for _ in range(2):
         client.create_model_version(name, model.model_uri, tags={records.MD5: "a"})
     client.set_registered_model_alias(name, "served", "3")
-    assert registry.number(registry.only(client, name, "a")) == 1
+    assert registry.number(Registry(client, name).deduplicated("a")) == 1
     left = client.search_model_versions(f"name = '{name}'")
     assert sorted(map(registry.number, left)) == [1, 3]
 
@@ -168,9 +169,9 @@ def test_a_model_that_was_not_wholly_logged_is_none(client, tmp_path) -> None:
     logged = client.create_logged_model(experiment, tags={records.MD5: "torn"})
     (tmp_path / "MLmodel").touch()
     client.log_model_artifacts(logged.model_id, str(tmp_path))
-    assert models.logged_model(client, "tests", "torn") is None
+    assert models.find(client, "tests", "torn") is None
     client.finalize_logged_model(logged.model_id, "READY")
-    assert models.logged_model(client, "tests", "torn").model_id == logged.model_id
+    assert models.find(client, "tests", "torn").model_id == logged.model_id
 
 
 # The champion
@@ -208,7 +209,7 @@ def test_one_that_loses_its_claim_while_claims_are_read_is_passed_over(client, n
     listening = (sqlalchemy.Engine, "before_cursor_execute", overtake)
     sqlalchemy.event.listen(*listening)
     try:
-        registry.crown(client, name, "rows")
+        champion_rule.crown(Registry(client, name), "rows")
     finally:
         sqlalchemy.event.remove(*listening)
     assert waiting == []
@@ -224,7 +225,7 @@ def test_two_that_set_an_alias_for_the_first_time_at_once_both_can(client, name,
 def test_one_that_did_not_pass_is_not_crowned_however_good(client, name, model) -> None:
     enter(client, name, model, 2.0)
     enter(client, name, model, 1.0, FAILED)
-    registry.crown(client, name, "rows")
+    champion_rule.crown(Registry(client, name), "rows")
     assert bearer(client, name, CHAMPION) == 1
     assert decisions(client, name) == [CHAMPION, CHALLENGER]
 
@@ -240,11 +241,14 @@ def test_a_champion_of_other_rows_that_came_meanwhile_is_to_be_met_first(
 ) -> None:
     met = enter(client, name, model, 3.0, rows="old rows")
     enter(client, name, model, 2.0, rows="their rows")
-    mine = registry.register(client, name, model, {records.MD5: "mine"})
-    registry.record(client, mine, PASSED, {RMSE: "1.0", ROWS: "my rows"})
-    assert registry.crown(client, name, "my rows", met) is False
+    mine = Registry(client, name).register(model, {records.MD5: "mine"})
+    record(client, mine, PASSED, {RMSE: "1.0", ROWS: "my rows"})
+    assert champion_rule.crown(Registry(client, name), "my rows", met) is False
     assert bearer(client, name, CHAMPION) == 2
-    assert registry.crown(client, name, "my rows", registry.numbered(client, name, "2")) is True
+    assert (
+        champion_rule.crown(Registry(client, name), "my rows", Registry(client, name).numbered("2"))
+        is True
+    )
     assert bearer(client, name, CHAMPION) == 3
 
 
@@ -253,20 +257,20 @@ def test_one_that_met_the_champion_on_other_rows_is_not_overruled_by_it(
 ) -> None:
     first = enter(client, name, model, 2.0, rows="my rows")
     enter(client, name, model, 2.5, rows="their rows")
-    assert registry.crown(client, name, "my rows", first) is False
+    assert champion_rule.crown(Registry(client, name), "my rows", first) is False
     assert bearer(client, name, CHAMPION) == 2
 
 
 def test_without_a_version_that_passed_there_is_no_champion(client, name, model) -> None:
     enter(client, name, model, 1.0, FAILED)
-    registry.crown(client, name, "rows")
+    champion_rule.crown(Registry(client, name), "rows")
     assert bearer(client, name, CHAMPION) is None
 
 
 def test_the_score_on_a_version_counts_for_the_rows_it_is_of(client, name, model) -> None:
-    version = registry.reread(client, enter(client, name, model, 0.1 + 0.2))
-    assert registry.recorded_rmse(version, "rows") == 0.1 + 0.2
-    assert registry.recorded_rmse(version, "others") is None
+    version = Registry(client, name).reread(enter(client, name, model, 0.1 + 0.2))
+    assert champion_rule.recorded_rmse(version, "rows") == 0.1 + 0.2
+    assert champion_rule.recorded_rmse(version, "others") is None
 
 
 # By hand
@@ -282,28 +286,28 @@ def two(client: mlflow.MlflowClient, name: str, model: LoggedModel) -> str:
 
 @pytest.mark.parametrize("chosen", [1, "1", PREVIOUS])
 def test_a_version_is_promoted_by_its_number_or_an_alias(client, two, chosen) -> None:
-    assert registry.number(registry.promote(client, two, chosen)) == 1
+    assert registry.number(champion_rule.promote(Registry(client, two), str(chosen))) == 1
     assert (bearer(client, two, CHAMPION), bearer(client, two, PREVIOUS)) == (1, 2)
     assert decisions(client, two) == [CHAMPION, WITHDRAWN]
 
 
 def test_rolling_back_twice_is_where_one_was(client, two) -> None:
     for _ in range(2):
-        registry.promote(client, two, PREVIOUS)
+        champion_rule.promote(Registry(client, two), str(PREVIOUS))
     assert (bearer(client, two, CHAMPION), bearer(client, two, PREVIOUS)) == (2, 1)
     assert decisions(client, two) == [WITHDRAWN, CHAMPION]
 
 
 def test_the_gate_does_not_bring_a_withdrawn_version_back(client, two) -> None:
-    registry.promote(client, two, 1)
-    registry.crown(client, two, "rows")
+    champion_rule.promote(Registry(client, two), str(1))
+    champion_rule.crown(Registry(client, two), "rows")
     assert bearer(client, two, CHAMPION) == 1
 
 
 def test_no_other_that_once_passed_overrules_a_promotion_by_hand(client, two, model) -> None:
     enter(client, two, model, 0.5)
-    registry.promote(client, two, 1)
-    registry.crown(client, two, "rows")
+    champion_rule.promote(Registry(client, two), str(1))
+    champion_rule.crown(Registry(client, two), "rows")
     assert bearer(client, two, CHAMPION) == 1
     assert decisions(client, two) == [CHAMPION, CHALLENGER, WITHDRAWN]
 
@@ -311,14 +315,14 @@ def test_no_other_that_once_passed_overrules_a_promotion_by_hand(client, two, mo
 def test_one_that_comes_later_and_is_better_succeeds_one_promoted_by_hand(
     client, two, model
 ) -> None:
-    registry.promote(client, two, 1)
+    champion_rule.promote(Registry(client, two), str(1))
     enter(client, two, model, 1.5)
     assert (bearer(client, two, CHAMPION), bearer(client, two, PREVIOUS)) == (3, 1)
 
 
 def test_one_that_did_not_pass_can_be_promoted_by_hand(client, two, model) -> None:
     enter(client, two, model, 9.0, FAILED)
-    version = registry.promote(client, two, 3)
+    version = champion_rule.promote(Registry(client, two), str(3))
     assert version.description == "Champion: version 3 was promoted by hand."
     assert version.aliases == [CHAMPION]
 
@@ -336,7 +340,7 @@ def test_one_that_did_not_pass_can_be_promoted_by_hand(client, two, model) -> No
 )
 def test_what_can_not_be_promoted_is_told_and_changes_nothing(client, two, chosen, message) -> None:
     with pytest.raises(ModelError) as error:
-        registry.promote(client, two, chosen)
+        champion_rule.promote(Registry(client, two), str(chosen))
     assert str(error.value) == f"{two} {message}"
     assert decisions(client, two) == [CHAMPION, CHAMPION]
     assert bearer(client, two, CHAMPION) == 2
@@ -344,7 +348,7 @@ def test_what_can_not_be_promoted_is_told_and_changes_nothing(client, two, chose
 
 def test_a_registered_model_that_is_not_there_is_told(client, name) -> None:
     with pytest.raises(TrackingError) as error:
-        registry.promote(client, name, 1)
+        champion_rule.promote(Registry(client, name), str(1))
     assert str(error.value) == f"MLflow has no registered model {name}; 'dvc repro' makes it"
 
 
@@ -381,7 +385,7 @@ def train(folder: Path, number: int) -> dict[str, Record]:
     preprocessor = features.fit([rows], data.numeric, data.categorical, impute=False)
     X = features.matrix(preprocessor, rows).T
     fit = ridge.fit([(X, np.arange(8.0))], (1.0 + number,))
-    model, metrics = folder / submit.MODEL, folder / submit.SCORES
+    model, metrics = folder / files.MODEL, folder / SCORES
     files.write_model(model, Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)]))
     scores = {"rmse": 2.0 - number / CONTENTS, "r2": 0.5}
     baseline = {"prediction": 0.0, "validation": {"rmse": 9.0}}
@@ -390,8 +394,8 @@ def train(folder: Path, number: int) -> dict[str, Record]:
 
 
 def trained(folder: Path) -> dict[str, Record]:
-    outs = {path: records.md5_of(folder / path) for path in (submit.MODEL, submit.SCORES)}
-    prepared = Record("prepare", {}, {submit.VALIDATION: "rows"}, {})
+    outs = {path: records.md5_of(folder / path) for path in (files.MODEL, SCORES)}
+    prepared = Record("prepare", {}, {VALIDATION: "rows"}, {})
     return {"prepare": prepared, "train": Record("train", {}, outs, {})}
 
 
@@ -400,8 +404,10 @@ def register_all(number: int, start: threading.Barrier) -> None:
     start.wait(120)
     chosen, client = config.load(ROOT / "params.yaml"), store.connect()
     for place in sorted(Path().glob("model-*"), key=lambda p: content_order(p, number)):
-        version = submit.submit(client, chosen, trained(place), {}, place)
-        registry.challenge(client, version)
+        version = submit.submit(
+            Registry(client, chosen.register.model), chosen, trained(place), {}, place
+        )
+        Registry(client, version.name).set_alias(CHALLENGER, registry.number(version))
 
 
 def content_order(place: Path, number: int) -> str:
@@ -412,11 +418,11 @@ def content_order(place: Path, number: int) -> str:
 def logged(client: mlflow.MlflowClient, tmp_path_factory: pytest.TempPathFactory) -> LoggedModel:
     """A model in MLflow with all its files, as the stage train leaves one."""
     folder = tmp_path_factory.mktemp("logged")
-    records = train(folder, 0)
+    recorded = train(folder, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what MLflow does to itself as it logs a model
-        runs.write_run(client, "files", records["train"], {}, folder)
-    return models.logged_model(client, "files", records["train"].outs[submit.MODEL])
+        runs.write_run(client, "files", recorded["train"], {}, folder)
+    return models.find(client, "files", recorded["train"].outs[files.MODEL])
 
 
 def place(logged: LoggedModel) -> Path:
@@ -434,8 +440,11 @@ def log_like(client: mlflow.MlflowClient, logged: LoggedModel, md5: str) -> Logg
 
 
 def test_a_version_is_loaded_as_the_pipeline_that_it_is(client, name, logged) -> None:
-    version = registry.register(client, name, logged, {records.MD5: "a"})
-    assert [*models.load_model(client, version).named_steps] == ["preprocessor", "ridge"]
+    version = Registry(client, name).register(logged, {records.MD5: "a"})
+    assert [*models.load(Registry(client, version.name), version).named_steps] == [
+        "preprocessor",
+        "ridge",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -447,9 +456,9 @@ def test_files_that_are_not_whole_are_told(client, name, logged, torn) -> None:
         (place(another) / torn.removeprefix("no ")).unlink()
     else:
         (place(another) / torn).write_bytes(b"")
-    version = registry.register(client, name, another, {records.MD5: "torn"})
+    version = Registry(client, name).register(another, {records.MD5: "torn"})
     with pytest.raises(ModelError, match=rf"models:/{name}/1 can't be loaded \(.+\); restore"):
-        models.load_model(client, version)
+        models.load(Registry(client, version.name), version)
 
 
 class Burglar:
@@ -470,9 +479,9 @@ def test_no_code_is_run_by_loading(client, name, logged, said, tmp_path) -> None
     text = index.read_text()
     assert "serialization_format: skops" in text
     index.write_text(text.replace("serialization_format: skops", f"serialization_format: {said}"))
-    version = registry.register(client, name, another, {records.MD5: "pickled"})
+    version = Registry(client, name).register(another, {records.MD5: "pickled"})
     with pytest.raises(ModelError):
-        models.load_model(client, version)
+        models.load(Registry(client, version.name), version)
     assert not (tmp_path / "trace").exists()
 
 
@@ -498,11 +507,11 @@ def submitted(
     number: int,
 ) -> ModelVersion:
     """Submit a model, as register does; one of a higher number is better."""
-    records = train(folder, number)
-    md5 = records["train"].outs[submit.MODEL]
-    if models.logged_model(client, "files", md5) is None:
+    recorded = train(folder, number)
+    md5 = recorded["train"].outs[files.MODEL]
+    if models.find(client, "files", md5) is None:
         log_like(client, logged, md5)
-    return submit.submit(client, chosen, records, {}, folder)
+    return submit.submit(Registry(client, chosen.register.model), chosen, recorded, {}, folder)
 
 
 def test_who_registers_again_puts_right_what_one_that_was_killed_left(
@@ -526,14 +535,14 @@ def test_a_champion_whose_column_is_of_another_kind_now_is_kept(
     now = replace(chosen, data=replace(data, numeric=numeric, categorical=categorical))
     rows = pd.DataFrame({name: [1.0, 2.0] for name in (data.target, *numeric)})
     rows = rows.assign(**dict.fromkeys(categorical, "a"))
-    validation = tmp_path / "2" / submit.VALIDATION
+    validation = tmp_path / "2" / VALIDATION
     with writing.parquet(validation) as folder, writing.parquet_part(folder, 0) as write:
         write(writing.as_table(rows))
-    records = train(tmp_path / "2", 2)
-    log_like(client, logged, records["train"].outs[submit.MODEL])
-    records["prepare"].outs[submit.VALIDATION] = "new rows"
-    version = submit.submit(client, now, records, {}, tmp_path / "2")
-    assert version.tags[registry.REASON] == (
+    recorded = train(tmp_path / "2", 2)
+    log_like(client, logged, recorded["train"].outs[files.MODEL])
+    recorded["prepare"].outs[VALIDATION] = "new rows"
+    version = submit.submit(Registry(client, now.register.model), now, recorded, {}, tmp_path / "2")
+    assert version.tags[REASON] == (
         "version 1 stays champion, for it can't predict these rows; to replace it, run 'make "
         "promote VERSION=2'"
     )
@@ -544,7 +553,7 @@ def test_a_champion_that_someone_set_without_the_gate_is_told_as_that(
     client, chosen, logged, tmp_path
 ) -> None:
     version = submitted(client, chosen, logged, tmp_path, 1)
-    for tag in (DECISION, registry.REASON):
+    for tag in (DECISION, REASON):
         client.delete_model_version_tag(version.name, str(version.version), tag)
     again = submitted(client, chosen, logged, tmp_path, 1)
     assert registry.summary(again).endswith("(champion): the gate was not asked")
@@ -562,11 +571,11 @@ def test_two_hundred_registrations_by_eight_processes_lose_and_double_nothing(
         md5s = []
         for number in range(CONTENTS):
             folder = tmp_path / f"model-{number}"
-            records = train(folder, number)
-            md5s.append(records["train"].outs[submit.MODEL])
+            recorded = train(folder, number)
+            md5s.append(recorded["train"].outs[files.MODEL])
             if number == 0:
-                runs.write_run(client, experiment, records["train"], {}, folder)
-                first = models.logged_model(client, experiment, md5s[0])
+                runs.write_run(client, experiment, recorded["train"], {}, folder)
+                first = models.find(client, experiment, md5s[0])
             else:
                 log_like(client, first, md5s[-1])
 

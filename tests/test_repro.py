@@ -143,13 +143,6 @@ def test_an_edited_param_reruns_only_what_depends_on_it(unchanged: Path) -> None
     assert ran(run("dvc", "repro", cwd=unchanged)) == ["register"]
 
 
-def test_an_edited_library_file_reruns_the_stages_that_import_it(unchanged: Path) -> None:
-    with (unchanged / "ridgeline/ridge.py").open("a") as file:
-        file.write("# a comment\n")
-    changed = run("dvc", "status", cwd=unchanged).stdout
-    assert [line.rstrip(":") for line in changed.splitlines() if line[0].isalpha()] == ["train"]
-
-
 def test_the_champion_predicts_raw_rows_where_this_repository_is_not(
     reproduced: Path, tmp_path: Path
 ) -> None:

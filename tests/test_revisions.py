@@ -200,7 +200,7 @@ def test_what_only_this_repository_has_is_to_be_cloned_from_here(repository: Pat
 
 def test_a_state_that_git_lost_is_an_error(repository: Path, tmp_path: Path) -> None:
     commit(repository, lock("m1"))
-    with pytest.raises(RevisionError, match=r"git can't bring it back: .*0000000"):
+    with pytest.raises(RevisionError, match=r"git can't restore this state: .*0000000"):
         revisions.lay_out(Revision("0" * 40), tmp_path / "state")
 
 

@@ -224,7 +224,7 @@ def test_penalties_of_which_none_leaves_a_finite_error_are_refused(error, monkey
 @pytest.mark.parametrize("size", [1e160, 1e308])
 def test_a_target_too_large_to_be_squared_is_refused(size):
     X, y = random_rows()
-    with pytest.raises(DataError, match="or the target too large"):
+    with pytest.raises(DataError, match="or the target is too large"):
         ridge.fit([(X, size * np.sign(y))], ALPHAS)
 
 
@@ -289,7 +289,7 @@ def test_the_model_works_as_the_end_of_a_pipeline():
 
 
 def test_one_row_can_not_be_trained_on():
-    with pytest.raises(DataError, match="two training rows or more"):
+    with pytest.raises(DataError, match="at least two training rows"):
         ridge.fit([random_rows(rows=1)], ALPHAS)
 
 

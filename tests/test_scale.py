@@ -266,8 +266,8 @@ def test_a_scheduler_without_workers_or_that_is_stopped_is_one_line_within_ten_s
         )
         scheduler.process.send_signal(signal.SIGSTOP)
         assert refusal() == (
-            f"error: no Dask scheduler answers at {address} (nothing came back within 5 seconds); "
-            "start it, or unset DASK_SCHEDULER_ADDRESS to work on this machine\n"
+            f"error: no Dask scheduler answers at {address} (no reply within 5 seconds); "
+            "start it, or unset DASK_SCHEDULER_ADDRESS to run on this machine\n"
         )
     finally:
         scheduler.process.send_signal(signal.SIGCONT)

@@ -122,8 +122,8 @@ def test_a_penalty_that_rounding_would_decide_is_a_warning(unchanged: Path) -> N
     set_alphas(unchanged, "[1.0e-40, 0.1, 1, 10]")
     done = run("python", "-m", "stages.train", cwd=unchanged)
     assert done.stderr == (
-        "warning: 1e-40 of train.alphas left out: too small for these training rows, rounding "
-        "would decide their leave-one-out errors; remove them, or raise them\n"
+        "warning: 1e-40 of train.alphas ignored: too small for these training rows, as rounding "
+        "would dominate the leave-one-out error; remove or raise these values\n"
     )
     errors = pd.read_csv(unchanged / "plots/error_by_alpha.csv")["rmse"]
     assert errors.isna().tolist() == [True, False, False, False]
@@ -162,8 +162,8 @@ def test_rows_without_the_target_are_predicted(unchanged: Path) -> None:
     predicted = pd.read_csv(unchanged / "predictions/possum_tail_length.csv")
     assert list(predicted.columns) == ["case", "prediction"]
     assert predicted["prediction"].notna().sum() == 101
-    assert "site '8' not among the training rows; ignored (rows: 1)" in done.stderr
-    assert "rows with a missing value, without a prediction: 3" in done.stderr
+    assert "site has categories that are not in the training rows: '8' (rows: 1)" in done.stderr
+    assert "rows without a prediction because a value is missing: 3" in done.stderr
 
 
 @pytest.mark.parametrize("stage", ["prepare", "featurize", "train"])
@@ -248,7 +248,7 @@ def test_a_column_with_the_name_of_a_feature_is_refused(unchanged: Path) -> None
     raw.write_text(raw.read_text().replace("taill", "sex_f"))
     edit(unchanged, "target: taill ", "target: sex_f ")
     done = run("dvc", "repro", "featurize", cwd=unchanged, check=False)
-    assert "error: column sex_f has the name of a feature" in done.stderr
+    assert "error: column sex_f has the same name as a one-hot encoded feature" in done.stderr
 
 
 def test_a_file_in_the_way_is_one_line(unchanged: Path) -> None:

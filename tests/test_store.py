@@ -69,9 +69,9 @@ def client(url: str):  # type: ignore[no-untyped-def]
 
 def test_only_the_missing_buckets_are_created(s3: str) -> None:
     done = buckets(s3, S3_BUCKET_DVC="another")
-    assert done.stdout == f"{s3}: another created, ridgeline-mlflow is there\n"
+    assert done.stdout == f"{s3}: another created, ridgeline-mlflow exists\n"
     again = buckets(s3, S3_BUCKET_DVC="another")
-    assert again.stdout == f"{s3}: another is there, ridgeline-mlflow is there\n"
+    assert again.stdout == f"{s3}: another exists, ridgeline-mlflow exists\n"
 
 
 def test_a_check_creates_nothing(s3: str) -> None:
@@ -109,7 +109,7 @@ def test_a_bucket_of_someone_else_is_one_line(tmp_path: Path) -> None:
         assert buckets(url, AWS_ACCESS_KEY_ID="owner").returncode == 0
         done = buckets(url, AWS_ACCESS_KEY_ID="other")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {url}: bucket ridgeline-dvc is someone else's, or these")
+    assert done.stderr.startswith(f"error: {url}: bucket ridgeline-dvc belongs to someone else")
     assert done.stderr.count("\n") == 1
 
 
@@ -235,7 +235,7 @@ def test_both_start_ask_for_keys_and_stop_when_interrupted(folder: Path, tmp_pat
         stopped = [status(s3), status(mlflow)]
     finally:
         server.kill()
-    assert found.stdout == f"{s3}: ridgeline-dvc is there, ridgeline-mlflow is there\n"
+    assert found.stdout == f"{s3}: ridgeline-dvc exists, ridgeline-mlflow exists\n"
     assert logins == [401, 401]
     assert stopped == [0, 0]
     assert log.read_text().count("stopped (rc=0)") == 2

@@ -1,6 +1,6 @@
 """Earlier states of the project, found in git, DVC and MLflow by their content.
 
-Commands use it; no stage does.
+Used by the commands of ``python -m ridgeline``, not by the stages.
 """
 
 __all__ = ["backfill", "lineage", "revisions"]

@@ -1,7 +1,7 @@
-"""Write to MLflow what DVC has and MLflow lacks.
+"""Write to MLflow the runs and versions that are in dvc.lock but missing from MLflow.
 
-That is the runs of stages that DVC restored from its cache, that ended while the server was
-down, or that were on a server that is gone; and the versions that were registered there.
+They are missing when DVC restored a stage from its cache, or when MLflow's server was down, or its
+data were lost.
 """
 
 import sys
@@ -21,18 +21,19 @@ from ridgeline.errors import RevisionError, SettingsError
 from ridgeline.files import MODEL
 from ridgeline.history import revisions
 from ridgeline.history.revisions import Revision
-from ridgeline.tracking import origin, records, registry, runs, store, submit
+from ridgeline.tracking import champion, origin, records, runs, store, submit
 from ridgeline.tracking.records import Record
+from ridgeline.tracking.registry import CHALLENGER, Registry, number, summary
 
-Key = tuple[str, str]  # an experiment and a record's digest, or a model's name and its md5
+Key = tuple[str, str]  # (experiment, digest of a record) or (registered model, md5 of its file)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A stage's run or a version to write, and the files it is written from with their md5s.
+    """A run or a version to write, and the files it is written from with their md5s.
 
-    `key` is the same for all states in which it is the same; `write` takes the folder in which
-    the files are, and returns what it wrote in words.
+    Tasks of different states have the same `key` if they write the same run or version. `write`
+    takes the folder with the files, and returns a description of what it wrote.
     """
 
     key: Key
@@ -42,7 +43,7 @@ class Task:
 
 
 class Problem(NamedTuple):
-    """What could not be written: the first state that has it, its name there, and why."""
+    """A run or version that can't be written: the first state that has it, its name, and why."""
 
     state: str
     name: str
@@ -50,26 +51,26 @@ class Problem(NamedTuple):
 
 
 def backfill(history: list[Revision], *, pull: bool) -> int:
-    """Write what MLflow lacks of other states and the workspace; print what, and what it can't.
+    """Write the missing runs and versions of some revisions and the workspace; print a report.
 
     Parameters
     ----------
     history : list of Revision
-        The other states, in the order in which to write them.
+        The revisions, in the order in which to write them; the workspace comes last.
     pull : bool
-        Whether to get from DVC's remote what its cache lacks.
+        Whether to fetch files that are missing from DVC's cache from its remote.
 
     Returns
     -------
     int
-        In how many states something could not be written.
+        The number of states of which something could not be written.
 
     Raises
     ------
     SettingsError
-        When params.yaml can't be used.
+        When params.yaml is not valid.
     TrackingError
-        When MLflow can't be reached or refuses.
+        When MLflow can't be reached or refuses a request.
     """
     default = config.load().mlflow.experiment
     client = store.connect()
@@ -83,35 +84,35 @@ def backfill(history: list[Revision], *, pull: bool) -> int:
         for record in recorded.values():
             experiment = record.params.get("mlflow.experiment", default)
             if record.digest not in logged(experiment):
-                tasks.append(_run(client, experiment, revision, record))
-        if _registers(recorded) and _lacks_version(client, recorded):
-            tasks.append(_version(client, revision, recorded))
+                tasks.append(_run_task(client, experiment, revision, record))
+        if _registers(recorded) and _needs_version(client, recorded):
+            tasks.append(_version_task(client, revision, recorded))
         tasks = [task for task in tasks if task.key not in written]
         if not tasks:
             continue
         state = str(revision or "workspace")
-        done, impossible, reason = _do(revision, tasks, pull=pull)
+        done, failed, reason = _perform(revision, tasks, pull=pull)
         if done:
             print(f"{state}: {', '.join(done.values())}")
-        for task in impossible:
+        for task in failed:
             problems.setdefault(task.key, Problem(state, task.name, reason))
-        for key in done:  # what one state lacks the files of, another may have
+        for key in done:  # an earlier state may have had the same task but not the files
             problems.pop(key, None)
         written |= {*done}
     if _registers(recorded):
-        _see_to_aliases(client, recorded)
+        _set_aliases(client, recorded)
     if not written and not problems:
-        print("MLflow has all of it; nothing was written")
-    failed = 0
-    for (state, reason), those in groupby(problems.values(), lambda p: (p.state, p.reason)):
-        names = ", ".join(problem.name for problem in those)
-        print(f"error: {state}: no {names}: {reason}", file=sys.stderr)
-        failed += 1
-    return failed
+        print("MLflow is up to date; nothing was written")
+    errors = 0
+    for (state, reason), group in groupby(problems.values(), lambda p: (p.state, p.reason)):
+        names = ", ".join(problem.name for problem in group)
+        print(f"error: {state}: could not write {names}: {reason}", file=sys.stderr)
+        errors += 1
+    return errors
 
 
 def _states(history: list[Revision]) -> Iterator[tuple[Revision | None, dict[str, Record]]]:
-    """Read each state's dvc.lock; the last is the workspace's: what it registers is challenger."""
+    """Yield each state and its dvc.lock; the workspace is last: its model becomes challenger."""
     for revision, text in revisions.locks(history):
         yield revision, records.locked(text)
     lock = Path("dvc.lock")
@@ -119,33 +120,32 @@ def _states(history: list[Revision]) -> Iterator[tuple[Revision | None, dict[str
         yield None, records.locked(lock.read_text(encoding="utf-8"))
 
 
-def _do(
+def _perform(
     revision: Revision | None, tasks: Sequence[Task], *, pull: bool
 ) -> tuple[dict[Key, str], list[Task], str]:
-    """Do a state's tasks; return what was written, and the others with why they can't be done."""
+    """Perform a state's tasks; return what was written, the tasks that failed, and why."""
     done: dict[Key, str] = {}
-    lacking: list[Path] = []
+    unusable: list[Path] = []
     reason = ""
     try:
-        with _laid_out(revision) as folder:
-            reason = _bring(folder, tasks, pull=pull)
+        with _checked_out(revision) as folder:
+            reason = _restore(folder, tasks, pull=pull)
             for task in tasks:
-                absent = records.missing(task.files, folder)
-                if absent:
-                    lacking += absent
+                if missing := records.missing(task.files, folder):
+                    unusable += missing
                 else:
                     done[task.key] = task.write(folder)
-            if lacking:
-                reason = f"{lacking[0]} {reason}"
+            if unusable:
+                reason = f"{unusable[0]} {reason}"
     except (RevisionError, SettingsError) as error:
         reason = str(error)
     return done, [task for task in tasks if task.key not in done], reason
 
 
-def _run(
+def _run_task(
     client: mlflow.MlflowClient, experiment: str, revision: Revision | None, record: Record
 ) -> Task:
-    """Tell how to write a stage's run."""
+    """Return the task of writing a stage's run."""
 
     def write(folder: Path) -> str:
         runs.log_missing(client, experiment, record, _origin(revision), folder)
@@ -155,51 +155,53 @@ def _run(
     return Task(key, record.name, runs.logged_files(record), write)
 
 
-def _version(
+def _version_task(
     client: mlflow.MlflowClient, revision: Revision | None, recorded: Mapping[str, Record]
 ) -> Task:
-    """Tell how to register a state's model, and hold it to the gate."""
+    """Return the task of registering a state's model and applying the gate to it."""
 
     def write(folder: Path) -> str:
         settings = config.load(folder / "params.yaml")
-        version = submit.submit(client, settings, recorded, _origin(revision), folder)
+        registry = Registry(client, settings.register.model)
+        version = submit.submit(registry, settings, recorded, _origin(revision), folder)
         if revision is None:
-            registry.challenge(client, version)
-        return registry.summary(registry.reread(client, version))
+            registry.set_alias(CHALLENGER, number(version))
+        return summary(registry.reread(version))
 
     return Task(_model(recorded), "version", submit.files(recorded), write)
 
 
-def _lacks_version(client: mlflow.MlflowClient, recorded: Mapping[str, Record]) -> bool:
-    """Tell whether a state's model was registered, but isn't now, or was not held to the gate."""
-    version = registry.find(client, *_model(recorded))
-    return version is None or registry.DECISION not in version.tags
+def _needs_version(client: mlflow.MlflowClient, recorded: Mapping[str, Record]) -> bool:
+    """Return whether a state's model has no version, or one without a decision of the gate."""
+    name, md5 = _model(recorded)
+    version = Registry(client, name).find(md5)
+    return version is None or records.DECISION not in version.tags
 
 
-def _see_to_aliases(client: mlflow.MlflowClient, recorded: Mapping[str, Record]) -> None:
-    """Give the workspace's version the alias that register would, and crown the best version.
+def _set_aliases(client: mlflow.MlflowClient, recorded: Mapping[str, Record]) -> None:
+    """Set challenger if no version has it, and make the best version champion.
 
-    Another state's task may have made that version, and who made the best one may have been
-    killed before it could set the alias.
+    They are not set yet when the workspace's version was written from another state, or when the
+    process that registered the best version was killed.
     """
     name, md5 = _model(recorded)
-    version = registry.find(client, name, md5)
+    registry = Registry(client, name)
+    version = registry.find(md5)
     if version is None:
         return
-    if registry.with_alias(client, name, registry.CHALLENGER) is None:
-        registry.challenge(client, version)
-    registry.crown(client, name, recorded["prepare"].outs[submit.VALIDATION])
+    if registry.with_alias(CHALLENGER) is None:
+        registry.set_alias(CHALLENGER, number(version))
+    champion.crown(registry, recorded["prepare"].outs[champion.VALIDATION])
 
 
 def _registers(recorded: Mapping[str, Record]) -> bool:
-    """Tell whether a state has a model, validation rows and a stage that registers it."""
-    outs = [recorded[stage].outs for stage in ("prepare", "train") if stage in recorded]
-    made = {path for paths in outs for path in paths}
-    return "register" in recorded and {MODEL, submit.VALIDATION} <= made
+    """Return whether a state has a model, validation rows and the stage register."""
+    outs = {p for stage in ("prepare", "train") if stage in recorded for p in recorded[stage].outs}
+    return "register" in recorded and {MODEL, champion.VALIDATION} <= outs
 
 
 def _model(recorded: Mapping[str, Record]) -> Key:
-    """Return the registered model's name, and the md5 of a state's version of it."""
+    """Return the name of a state's registered model, and the md5 of the model's file."""
     name = recorded["register"].params["register.model"]
     return str(name), recorded["train"].outs[MODEL]
 
@@ -209,8 +211,8 @@ def _origin(revision: Revision | None) -> dict[str, str]:
 
 
 @contextmanager
-def _laid_out(revision: Revision | None) -> Iterator[Path]:
-    """Give a folder with a revision's files, for as long as the block lasts."""
+def _checked_out(revision: Revision | None) -> Iterator[Path]:
+    """Yield the workspace, or a temporary clone at a revision."""
     if revision is None:
         yield Path()
         return
@@ -220,14 +222,12 @@ def _laid_out(revision: Revision | None) -> Iterator[Path]:
         yield folder
 
 
-def _bring(folder: Path, tasks: Iterable[Task], *, pull: bool) -> str:
-    """Bring what the tasks need and the folder lacks; return why what is still not there is not."""
-    files = {path: md5 for task in tasks for path, md5 in task.files.items()}
+def _restore(folder: Path, tasks: Iterable[Task], *, pull: bool) -> str:
+    """Restore the files that tasks need; return what to report of any that are still missing."""
+    files = dict.fromkeys(path for task in tasks for path in task.files)
     absent = [str(path) for path in files if not (folder / path).exists()]
-    said = revisions.bring(folder, absent, pull=False) if absent else ""
-    if not said:
-        return "is not as dvc.lock has it; 'dvc repro' brings the two together"
+    if not absent or not revisions.bring(folder, absent, pull=False):
+        return "does not match dvc.lock; run 'dvc repro'"
     if not pull:
-        return "is not in DVC's cache; --pull looks for it in the remote"
-    said = revisions.bring(folder, absent, pull=True)
-    return f"can't be pulled: {said}"
+        return "is not in DVC's cache; add --pull to fetch it from the remote"
+    return f"can't be pulled: {revisions.bring(folder, absent, pull=True)}"

@@ -1,7 +1,7 @@
-"""Where a model or a run comes from, and how to bring that back.
+"""Trace a model version or a run to its data, code and params, and restore them.
 
-What is asked for is found in MLflow, what it was made from by the md5s on its tags, and the
-commit or DVC experiment that holds it by the content of its dvc.lock.
+MLflow has the version or run. The runs that it comes from are found by the md5s in its tags, and
+the commit or DVC experiment that contains it is found by the content of dvc.lock.
 """
 
 import re
@@ -21,7 +21,8 @@ from ridgeline import config
 from ridgeline.errors import RevisionError, TrackingError
 from ridgeline.history import revisions
 from ridgeline.history.revisions import Revision
-from ridgeline.tracking import records, registry, store
+from ridgeline.tracking import records, store
+from ridgeline.tracking.registry import Registry, number
 from ridgeline.tracking.runs import MODEL
 
 WIDTH, INDENT = 80, 12
@@ -30,9 +31,9 @@ DEPS, OUTS = "dvc.deps.", "dvc.outs."
 
 @dataclass(frozen=True)
 class Origin:
-    """A model version or a run: its name and tags, and where the runs are that it comes from.
+    """A model version or a run; `run` is None for a version.
 
-    `run` is the run itself, if it is one; `experiment` the id of MLflow's experiment.
+    `experiment` is the id of the MLflow experiment that contains the runs it comes from.
     """
 
     name: str
@@ -43,17 +44,17 @@ class Origin:
 
     @property
     def stage(self) -> str:
-        """The stage that made it."""
+        """The stage that produced it."""
         return self.tags["dvc.stage"]
 
     @property
     def models(self) -> dict[str, str]:
-        """The models that it made, with their md5s."""
+        """The models among its outputs, with their md5s."""
         return {p: md5 for p, md5 in self.results.items() if p.endswith(MODEL)}
 
     @property
     def results(self) -> dict[str, str]:
-        """All that it made, with their md5s."""
+        """The outputs of its stage, with their md5s."""
         return _md5s(self.tags, OUTS)
 
 
@@ -65,12 +66,12 @@ def show(of: str, folder: Path | None) -> None:
     of : str
         As for `find`.
     folder : Path, optional
-        Where to restore it; None to print the commands that would.
+        Where to restore it; None prints the commands that would restore it.
 
     Raises
     ------
     RidgelineError
-        When it can't be found in MLflow or in git, or not be restored.
+        When it can't be found in MLflow or in git, or can't be restored.
     """
     client, settings = store.connect(), config.load()
     origin = find(client, settings, of)
@@ -79,13 +80,13 @@ def show(of: str, folder: Path | None) -> None:
     if found is None:
         raise RevisionError(_not_in_git(origin))
     revision, exactly = found
-    like = "holds it" if exactly else "holds the same, of other data, code or params"
-    print(f"\n{revision} {like}.")
+    match = "it" if exactly else "the same outputs, made from other data, code or params"
+    print(f"\n{revision} contains {match}.")
     if folder is None:
         print(*_commands(of, origin, revision), sep="\n")
     else:
         files = restore(origin, revision, folder)
-        print(f"{folder} has all {files} files and folders of it, with their md5s:\n")
+        print(f"Restored {files} files and folders in {folder}, all with the recorded md5s:\n")
         print(*_rows("restored", _named(origin.models or origin.results)), sep="\n")
 
 
@@ -97,19 +98,14 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
     client : MlflowClient
         As by `store.connect`.
     settings : Settings
-        Which name the registered model, if `of` does not.
+        They name the registered model if `of` does not.
     of : str
         ``models:/name/version``, ``models:/name@alias``, ``@alias`` or a run's id.
-
-    Returns
-    -------
-    Origin
-        Of a version, or of a run.
 
     Raises
     ------
     TrackingError
-        When MLflow has no such thing, or it comes from no stage.
+        When MLflow has no such version or run, or it was not made by a stage.
     """
     match = re.fullmatch(r"(?:models:/([^/@]+))?(?:/(\d+)|@([^/@]+))", of)
     run: Run | None = None
@@ -120,30 +116,30 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
         name, tags, experiment = f"run {of}", run.data.tags, run.info.experiment_id
     else:
         model = match[1] or settings.register.model
-        version = registry.numbered(client, model, match[2]) if match[2] else None
-        version = version or registry.with_alias(client, model, match[3])
+        registry = Registry(client, model)
+        version = registry.numbered(match[2]) if match[2] else registry.with_alias(match[3])
         if version is None:
-            raise TrackingError(f"{model} has no version with the alias {match[3]}; name another")
-        name, tags = f"{model} version {registry.number(version)}", version.tags
+            raise TrackingError(f"{model} has no version with the alias {match[3]}; use another")
+        name, tags = f"{model} version {number(version)}", version.tags
         aliases = tuple(version.aliases)
         experiment = _experiment_of(client, version.run_id, settings.mlflow.experiment)
     if "dvc.stage" not in tags:
-        raise TrackingError(f"{name} comes from no stage: it has no tag dvc.stage; name another")
+        raise TrackingError(f"{name} was not made by a stage: it has no tag dvc.stage; use another")
     return Origin(name, aliases, tags, run, experiment)
 
 
 def _experiment_of(client: mlflow.MlflowClient, run_id: str | None, name: str) -> str:
-    """Return the id of the experiment that a version's run is in; else of the one with a name."""
+    """Return the id of the experiment of a version's run, or of the named one without a run."""
     with store.speaking_of_mlflow():
         if run_id:
-            with suppress(MlflowException):  # that run was deleted
+            with suppress(MlflowException):  # the run was deleted
                 return str(client.get_run(run_id).info.experiment_id)
         found = client.get_experiment_by_name(name)
         return str(found.experiment_id) if found else ""
 
 
 def trace(client: mlflow.MlflowClient, origin: Origin) -> dict[str, Run]:
-    """Find the runs that something comes from: each made, by its md5, what a later one took.
+    """Find the runs that a version or run comes from, by the md5s of their deps and outputs.
 
     Parameters
     ----------
@@ -155,8 +151,8 @@ def trace(client: mlflow.MlflowClient, origin: Origin) -> dict[str, Run]:
     Returns
     -------
     dict of str to Run
-        For each stage its newest run that made just this, the pipeline's first stage first;
-        of several one that took what the tags say, if there is such a run.
+        The newest run of each stage that made these outputs, in the order of the pipeline. Runs
+        whose deps are those in the origin's tags are preferred.
 
     Raises
     ------
@@ -192,29 +188,29 @@ def trace(client: mlflow.MlflowClient, origin: Origin) -> dict[str, Run]:
 
 
 def restore(origin: Origin, revision: Revision, folder: Path) -> int:
-    """Bring a state back in a folder of its own, and prove that it is the one.
+    """Restore a state in a separate folder, and verify the md5s of its files.
 
     Parameters
     ----------
     origin : Origin
         As by `find`.
     revision : Revision
-        The commit or experiment that holds it.
+        The commit or experiment that contains it.
     folder : Path
-        Where a clone of it shall be; it must be empty, or not there.
+        Where to clone to: an empty or a new folder.
 
     Returns
     -------
     int
-        How many files and folders were found to have the md5 that they had.
+        The number of files and folders whose md5 was verified.
 
     Raises
     ------
     RevisionError
-        When something of it can't be had, or is not what it was.
+        When a file can't be restored, or does not have the recorded md5.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise RevisionError(f"{folder} is there already; name a folder that is not")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RevisionError(f"{folder} already exists; choose an empty or a new folder")
     try:
         revisions.lay_out(revision, folder)
         reason = revisions.bring(folder, [origin.stage], pull=False, upstream=True)
@@ -224,29 +220,25 @@ def restore(origin: Origin, revision: Revision, folder: Path) -> int:
         files: dict[Path, str] = {}
         for record in records.upstream(recorded, origin.stage):
             files |= {**record.deps, **record.outs}
-        wrong = records.missing(files, folder)
-        if wrong:
-            absent = f"can't be had: {reason}" if reason else "is not there"
-            raise RevisionError(
-                "\n".join(
-                    f"{path} {'is not what it was' if (folder / path).exists() else absent}"
-                    for path in wrong
-                )
-            )
+        if wrong := records.missing(files, folder):
+            absent = f"can't be restored: {reason}" if reason else "is missing"
+            other = "does not have the recorded md5"
+            lines = [f"{path} {other if (folder / path).exists() else absent}" for path in wrong]
+            raise RevisionError("\n".join(lines))
     except RevisionError:
-        shutil.rmtree(folder, ignore_errors=True)  # half of it is of no use
+        shutil.rmtree(folder, ignore_errors=True)  # a partly restored state is of no use
         raise
     return len(files)
 
 
 def _described(origin: Origin, runs: Mapping[str, Run]) -> Iterator[str]:
-    """Yield the lines that tell where something comes from."""
+    """Yield the lines that describe where a version or run comes from."""
     tags = origin.tags
     yield f"{origin.name}\n"
     if origin.aliases:
         yield from _rows("aliases", [", ".join(origin.aliases)])
     yield from _rows("model", _named(origin.models))
-    changed = " and changes to it" if tags.get("git.dirty") == "true" else ""
+    changed = " with uncommitted changes" if tags.get("git.dirty") == "true" else ""
     yield from _rows("commit", [tags.get("git.commit", "none") + changed])
     if "dvc.experiment" in tags:
         yield from _rows("experiment", [tags["dvc.experiment"]])
@@ -263,11 +255,11 @@ def _described(origin: Origin, runs: Mapping[str, Run]) -> Iterator[str]:
 
 
 def _commands(of: str, origin: Origin, revision: Revision) -> Iterator[str]:
-    """Yield the lines that say how to bring a state back."""
+    """Yield the lines that explain how to restore a state."""
     url, ref = revisions.published(revision)
-    yield "To have it back, in a folder of its own:\n"
+    yield "To restore it in a separate folder:\n"
     yield f"  python -m ridgeline lineage {shlex.quote(of)} --restore ../restored"
-    yield "\nor, by hand:\n"
+    yield "\nor by hand:\n"
     yield f"  git clone {shlex.quote(url)} ../restored && cd ../restored"
     if ref:
         yield f"  git fetch origin {ref}"
@@ -277,11 +269,11 @@ def _commands(of: str, origin: Origin, revision: Revision) -> Iterator[str]:
 
 def _not_in_git(origin: Origin) -> str:
     tags = origin.tags
-    commit = f"commit {tags['git.commit'][:12]}" if "git.commit" in tags else "no commit"
-    changed = " with changes" if tags.get("git.dirty") == "true" else ""
+    commit = f"commit {tags['git.commit'][:12]}" if "git.commit" in tags else "no commit is known"
+    changed = " with uncommitted changes" if tags.get("git.dirty") == "true" else ""
     return (
-        f"no commit and no experiment here has a dvc.lock with what {origin.name} was made from "
-        f"({commit}{changed}); fetch them with 'git fetch --all' and 'dvc exp pull', or commit it"
+        f"no commit or experiment in this repository has a dvc.lock that matches {origin.name} "
+        f"({commit}{changed}); run 'git fetch --all' and 'dvc exp pull', or commit dvc.lock"
     )
 
 
@@ -294,7 +286,7 @@ def _named(md5s: Mapping[str, str]) -> list[str]:
 
 
 def _rows(title: str, texts: Iterable[str]) -> Iterator[str]:
-    """Yield texts as lines beside a title, those that are too long folded."""
+    """Yield texts as lines beside a title; wrap long lines."""
     for text in texts:
         yield textwrap.fill(
             text,

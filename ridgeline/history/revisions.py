@@ -1,4 +1,4 @@
-"""States of the project that git and DVC remember: found by content, laid out in a folder."""
+"""Find earlier states of the project in git and DVC by their content, and check them out."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ LOCK = "dvc.lock"
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit, and the DVC experiment that it holds, if it does."""
+    """A commit; if it is a DVC experiment, also its name and baseline."""
 
     commit: str
     experiment: str = ""
@@ -28,9 +28,9 @@ class Revision:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Name it as `origin.tags` names what now runs."""
+        """The tags of a run of this revision; see `origin.tags`."""
         remote = origin.remote_url()
-        told = {
+        tags = {
             "git.commit": self.commit,
             "git.dirty": "false",
             "git.remote": origin.public(remote),
@@ -38,14 +38,14 @@ class Revision:
             "dvc.baseline": self.baseline,
             "dvc.execution": origin.execution(),
         }
-        return {tag: value for tag, value in told.items() if value}
+        return {tag: value for tag, value in tags.items() if value}
 
     def __str__(self) -> str:
         return f"experiment {self.experiment}" if self.experiment else f"commit {self.commit[:12]}"
 
 
 def commits() -> list[Revision]:
-    """List the commits of all branches and tags that changed dvc.lock, the oldest first."""
+    """List the commits of all branches and tags that changed dvc.lock, oldest first."""
     listed = origin.git(
         *("rev-list", "--reverse", "--topo-order", "--full-history"),
         *("--branches", "--remotes", "--tags", "HEAD", "--", LOCK),
@@ -54,7 +54,7 @@ def commits() -> list[Revision]:
 
 
 def experiments() -> list[Revision]:
-    """List the DVC experiments that this repository has, the oldest first."""
+    """List the DVC experiments in this repository, oldest first."""
     listed = origin.git(
         "for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps"
     )
@@ -67,38 +67,38 @@ def experiments() -> list[Revision]:
 
 
 def locks(revisions: Iterable[Revision]) -> Iterator[tuple[Revision, str]]:
-    """Read the text of each revision's dvc.lock; those that have none are left out."""
+    """Yield the text of each revision's dvc.lock; skip revisions without one."""
     wanted = list(revisions)
-    asked = "".join(f"{revision.commit}:{LOCK}\n" for revision in wanted)
+    request = "".join(f"{revision.commit}:{LOCK}\n" for revision in wanted)
     try:
         done = subprocess.run(
-            ["git", "cat-file", "--batch"], input=asked.encode(), capture_output=True, check=True
+            ["git", "cat-file", "--batch"], input=request.encode(), capture_output=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return
     answer = BytesIO(done.stdout)
     for revision in wanted:
-        told = answer.readline().split()  # the object's id, kind and size, or what is missing
-        if told[-1] != b"missing":
-            yield revision, answer.read(int(told[-1])).decode("utf-8", "replace")
-            answer.read(1)
+        header = answer.readline().split()  # ends with the size of the object, or "missing"
+        if header[-1] != b"missing":
+            yield revision, answer.read(int(header[-1])).decode("utf-8", "replace")
+            answer.read(1)  # the newline after the object
 
 
 def holding(tags: Mapping[str, str]) -> tuple[Revision, bool] | None:
-    """Find the revision whose dvc.lock has a stage's outputs, from the tags that they bear.
+    """Find the revision whose dvc.lock has the outputs in the tags of a run or version.
 
     Parameters
     ----------
     tags : dict of str
-        A run's or a version's, as by `runs.stage_tags`.
+        Of the run or version, as by `runs.stage_tags`.
 
     Returns
     -------
     tuple of Revision and bool, or None
-        The commit or experiment that holds them, wherever in git, and whether with the very
-        same data, code and params: the first that has these, else the first with the outputs.
-        Runs of a changed tree are mostly committed later, and an experiment has a commit of
-        its own: so the content decides, and what the tags name is only where to look first.
+        The commit or experiment, and whether its data, code and params are also the same. The
+        first revision with all of them is returned, or else the first with the outputs. The
+        commit and experiment in the tags are tried first, but often do not match: changes may be
+        committed after the run, and each experiment has its own commit.
     """
     of_experiment = tags.get("dvc.experiment", ""), tags.get("dvc.baseline", "")
     tried = experiments()
@@ -110,11 +110,11 @@ def holding(tags: Mapping[str, str]) -> tuple[Revision, bool] | None:
     like = None
     for revision, text in locks([*_fetched(*of_experiment), *own, *commits(), *tried]):
         if not all(md5 in text for md5 in outs.values()):
-            continue  # before the text is parsed, which takes a hundred times as long
+            continue  # parsing the text would take a hundred times as long
         recorded = records.locked(text)
         record = recorded.get(tags["dvc.stage"])
         if record and outs.items() <= record.tags.items():
-            # a version's tags also name the data that stages before its own were made from
+            # a version's tags also include the data that earlier stages read
             before = [r.tags.items() for r in records.upstream(recorded, record.name)]
             same = all(any(dep in stage for stage in before) for dep in deps.items())
             if same and record.digest == tags.get(records.DIGEST):
@@ -124,9 +124,9 @@ def holding(tags: Mapping[str, str]) -> tuple[Revision, bool] | None:
 
 
 def published(revision: Revision) -> tuple[str, str]:
-    """Return the URL that a revision can be cloned from, and the ref to fetch it by, if needed.
+    """Return the URL to clone a revision from, and the ref to fetch if cloning does not get it.
 
-    That is git's remote, without its login; or this folder, where only it has the revision.
+    The URL is git's remote without its login, or this folder if the remote has no such revision.
     """
     remote = origin.remote_url()
     if origin.git("branch", "--remotes", "--contains", revision.commit):
@@ -138,14 +138,14 @@ def published(revision: Revision) -> tuple[str, str]:
 
 
 def lay_out(revision: Revision, folder: Path) -> None:
-    """Make a clone at a revision, which shares this repository's DVC cache and settings.
+    """Clone this repository at a revision; the clone shares its DVC cache and settings.
 
     Parameters
     ----------
     revision : Revision
         Of this repository.
     folder : Path
-        Where the clone shall be: an empty folder, or none yet.
+        Where to clone to: an empty or a new folder.
 
     Raises
     ------
@@ -164,21 +164,21 @@ def lay_out(revision: Revision, folder: Path) -> None:
         merge(settings, here.read("local"))
     except ConfigError as error:
         raise RevisionError(f"DVC's settings can't be read; fix .dvc/config: {error}") from None
-    # the remotes as they are today, and paths among them as seen from here; written by ConfigObj
-    # itself, because DVC's own writing of it knows only ASCII
+    # Remotes may have changed since the revision: use today's, with paths resolved from here.
+    # ConfigObj writes the file, because DVC's own writer supports only ASCII.
     local = ConfigObj(encoding="utf-8", interpolation=False)
     local["core"] = settings["core"]
     local["cache"] = {"dir": str(root / ".dvc/cache")} | settings["cache"]
     for name, remote in settings["remote"].items():
         local[f'remote "{name}"'] = remote
     path = folder / ".dvc/config.local"
-    path.touch(mode=0o600)  # it may have a remote's keys
+    path.touch(mode=0o600)  # it may contain a remote's keys
     with path.open("wb") as file:
         local.write(file)
 
 
 def bring(folder: Path, targets: Iterable[str], *, pull: bool, upstream: bool = False) -> str:
-    """Put outputs in their places, from DVC's cache or from its remote.
+    """Restore outputs from DVC's cache or from its remote.
 
     Parameters
     ----------
@@ -187,14 +187,14 @@ def bring(folder: Path, targets: Iterable[str], *, pull: bool, upstream: bool = 
     targets : iterable of str
         Stages or outputs, as ``dvc checkout`` takes them.
     pull : bool
-        Whether to get from the remote what the cache lacks.
+        Whether to fetch files that are missing from the cache from the remote.
     upstream : bool
-        Whether to bring also what the targets were made from.
+        Whether to also restore the outputs that the targets were made from.
 
     Returns
     -------
     str
-        Why not all of it could be brought; nothing, if it could.
+        Why a file could not be restored; empty if all were.
     """
     command = [sys.executable, "-m", "dvc", "--cd", str(folder), "pull" if pull else "checkout"]
     done = subprocess.run(
@@ -206,13 +206,13 @@ def bring(folder: Path, targets: Iterable[str], *, pull: bool, upstream: bool = 
     if not done.returncode:
         return ""
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-    told = [line.removeprefix("ERROR: ") for line in errors if "Checkout failed" not in line]
+    reasons = [line.removeprefix("ERROR: ") for line in errors if "Checkout failed" not in line]
     where = "neither in DVC's cache nor in its remote" if pull else "not in DVC's cache"
-    return origin.public(told[0]) if told else f"it is {where}"
+    return origin.public(reasons[0]) if reasons else f"it is {where}"
 
 
 def _fetched(experiment: str, baseline: str) -> list[Revision]:
-    """Get an experiment that only git's remote has: its objects, without a name here."""
+    """Fetch an experiment that only git's remote has, without creating a ref for it."""
     ref = _ref(experiment, baseline)
     if not (experiment and baseline and origin.remote_url()) or origin.git("rev-parse", ref):
         return []
@@ -228,4 +228,4 @@ def _ref(experiment: str, baseline: str) -> str:
 def _git(*arguments: str) -> None:
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RevisionError(f"git can't bring it back: {origin.public(done.stderr.strip())}")
+        raise RevisionError(f"git can't restore this state: {origin.public(done.stderr.strip())}")

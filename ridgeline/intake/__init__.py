@@ -1,6 +1,6 @@
-"""Which rows are let in, and which split they go to.
+"""Check rows against the data contract, and assign them to splits.
 
-It knows tables and the data contract, but no model, MLflow or DVC.
+This package handles tables and the contract, but no models, MLflow or DVC.
 """
 
 __all__ = ["contract", "division", "findings", "missing", "split", "unique"]

@@ -1,4 +1,4 @@
-"""What the data must look like, and one error that tells all the ways in which it does not."""
+"""The data contract, and a check that finds every cell that breaks it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ridgeline.tables.reading import Part
+from ridgeline.tables.reading import Part, as_frame
 from ridgeline.tables.writing import as_table
 
 EXAMPLES = 5
 MISSING, NOT_A_NUMBER, NOT_FINITE = "is missing", "is not a number", "is not finite"
-LARGEST = 1e150  # squares of larger numbers, and sums of them, overflow
+LARGEST = 1e150  # sums of squares of larger numbers overflow
 TOO_LARGE = f"is too large (above {LARGEST:g} in absolute value)"
 ABSENT, REPEATED = "is not a column of", "is not unique"
-NAN = ("nan", "+nan", "-nan")  # what parsers of numbers take for one that is missing
+NAN = ("nan", "+nan", "-nan")  # number parsers read these as NaN, which counts as missing
 RULES = {"column_in_dataframe": ABSENT, "not_nullable": MISSING}
 
 Cells = dict[str, pd.Series]
@@ -28,9 +28,9 @@ Cells = dict[str, pd.Series]
 class Contract:
     """The columns a table must have.
 
-    `key` names each row once. `target` is a finite number, not above `LARGEST`, in every row; None
-    asks for no target. `categorical` are text, `numeric` such numbers; either may be missing in
-    some rows.
+    `key` is unique and never missing. `target`, None if the table needs none, is never missing, and
+    a finite number up to `LARGEST` in absolute value. `categorical` columns hold text and `numeric`
+    columns such numbers; both may have missing values.
     """
 
     key: str
@@ -40,7 +40,7 @@ class Contract:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns, in the order in which checked parts have them."""
+        """All columns, in the order of checked tables."""
         target = () if self.target is None else (self.target,)
         return (self.key, *target, *self.numeric, *self.categorical)
 
@@ -56,12 +56,12 @@ class Contract:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The columns in which no row may lack a value."""
+        """The columns that may not have missing values."""
         return (self.key,) if self.target is None else (self.key, self.target)
 
 
 class Example(NamedTuple):
-    """A cell that breaks a rule: its row in the part, from 0, and what to show of it."""
+    """A cell that breaks a rule: its row in the part (from 0), key, and value as text."""
 
     row: int
     key: str | None
@@ -70,14 +70,14 @@ class Example(NamedTuple):
 
 @dataclass
 class Breach:
-    """A rule that a column breaks: in how many rows, and the first few cases of it."""
+    """The rows and cases in which a column breaks a rule: their counts and first examples."""
 
     rows: int = 0
     cases: int = 0
     examples: list[Any] = field(default_factory=list)
 
     def add(self, cases: Iterable[Any], count: int, rows: int) -> None:
-        """Count cases, and keep the first few of all."""
+        """Add to the counts, and keep the first `EXAMPLES` cases."""
         self.examples += islice(cases, EXAMPLES - len(self.examples))
         self.cases += count
         self.rows += rows
@@ -91,10 +91,10 @@ Breaches = dict[tuple[str, str], Breach]  # by column and rule
 
 
 class Checked(NamedTuple):
-    """Some rows, held to the contract: what they are, or in what they break it.
+    """The result of checking some rows.
 
-    `table` has the contract's columns: key and categorical ones as text, target and numeric
-    ones as float64; it is None where `breaches` has any. `keys` are the keys that are there.
+    `table` has the contract's columns, key and categorical ones as text, target and numeric ones
+    as float64; it is None if there are `breaches`. `keys` are the keys that are not missing.
     """
 
     rows: int
@@ -104,23 +104,22 @@ class Checked(NamedTuple):
 
 
 def check(part: Part, contract: Contract) -> Iterator[Checked]:
-    """Read a table's part and hold it to the contract, at most `part.part_rows` rows at a time.
+    """Read a part and yield its checked rows, at most `part.part_rows` at a time.
 
-    Rows that keep it are only looked over, a column at a time; those that don't are given to
-    pandera, which finds each cell.
+    A quick check of whole columns accepts most tables; for the others pandera finds each bad cell.
     """
     first_row = 0
     for table in part.tables():
-        kept = _kept(table, contract)
-        if kept is not None:
-            yield Checked(len(kept), kept, kept[contract.key], {})
+        valid = _quick_check(table, contract)
+        if valid is not None:
+            yield Checked(len(valid), valid, valid[contract.key], {})
         else:
-            yield _explained(table, contract, first_row)
+            yield _full_check(table, contract, first_row)
         first_row += len(table)
 
 
-def _kept(table: pa.Table, contract: Contract) -> pa.Table | None:
-    """Return the rows with the contract's types; None where that is not plainly all right."""
+def _quick_check(table: pa.Table, contract: Contract) -> pa.Table | None:
+    """Return the rows with the contract's types, or None if they need the full check."""
     columns = []
     for name in contract.columns:
         if name not in table.column_names:
@@ -137,7 +136,7 @@ def _kept(table: pa.Table, contract: Contract) -> pa.Table | None:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    """Tell whether values of a type are the text that is meant, or integers, which become it."""
+    """Return whether a type is text, or integers, which are converted to text."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -145,7 +144,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Return numbers as float64, if all of them can be squared; NaN is one that is missing."""
+    """Return numbers as float64 with null for NaN, or None if not all can be squared."""
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         return None
     column = column.cast(pa.float64(), safe=False)
@@ -160,15 +159,15 @@ def _all_small(column: pa.ChunkedArray) -> bool:
     return pc.all(pc.less_equal(pc.abs(column), LARGEST)).as_py() is not False
 
 
-def _explained(table: pa.Table, contract: Contract, first_row: int) -> Checked:
-    """Find what breaks the contract, cell by cell, and what only looked as if it did."""
-    raw = table.to_pandas(ignore_metadata=True, integer_object_nulls=True, use_threads=False)
+def _full_check(table: pa.Table, contract: Contract, first_row: int) -> Checked:
+    """Find each cell that breaks the contract; rows that failed the quick check may be valid."""
+    raw = as_frame(table)
     frame, unreadable = _typed(raw, contract)
     present = frame[contract.key].dropna() if contract.key in frame else pd.Series([], dtype="str")
-    names = pa.chunked_array([pa.array(present, pa.string())])
+    keys = pa.chunked_array([pa.array(present, pa.string())])
     failures = _failures(contract, frame)
     if not unreadable and failures is None:
-        return Checked(len(raw), as_table(frame[list(contract.columns)]), names, {})
+        return Checked(len(raw), as_table(frame[list(contract.columns)]), keys, {})
     breaches: Breaches = {}
 
     def record(column: str, rule: str, cells: pd.Series) -> None:
@@ -184,11 +183,11 @@ def _explained(table: pa.Table, contract: Contract, first_row: int) -> Checked:
                 breaches |= {(absent, rule): Breach() for absent in found["failure_case"]}
                 continue
             cells = found.set_index("index")["failure_case"]
-            if name in unreadable:  # what is no number counts as missing now
+            if name in unreadable:  # already recorded; missing only since the conversion
                 cells = cells[~cells.index.isin(unreadable[name].index)]
             if len(cells):
                 record(str(name), rule, cells)
-    return Checked(len(raw), None, names, breaches)
+    return Checked(len(raw), None, keys, breaches)
 
 
 def _example(
@@ -200,7 +199,7 @@ def _example(
 
 
 def _failures(contract: Contract, frame: pd.DataFrame) -> pd.DataFrame | None:
-    # imported here: it takes half a second, and most tables keep their contract
+    # imported here: it takes half a second, and most tables do not need it
     import pandera.pandas as pandera
 
     finite = [
@@ -224,21 +223,21 @@ def _failures(contract: Contract, frame: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _typed(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, Cells]:
-    """Make text of text and float64 of numbers; return too the cells that are no numbers."""
+    """Convert columns to text and float64; also return the cells that are not numbers."""
     text = {name: as_text(frame[name]) for name in contract.text if name in frame}
     numbers, unreadable = {}, {}
     for name in (*contract.numeric, *contract.required[1:]):
         if name in frame:
             numbers[name] = _as_numbers(frame[name])
-            unread = frame[name][frame[name].notna() & numbers[name].isna()]
-            unread = unread[~unread.astype("str").str.lower().isin(NAN)]
-            if len(unread):
-                unreadable[name] = unread
+            cells = frame[name][frame[name].notna() & numbers[name].isna()]
+            cells = cells[~cells.astype("str").str.lower().isin(NAN)]
+            if len(cells):
+                unreadable[name] = cells
     return frame.assign(**text, **numbers), unreadable
 
 
 def as_text(values: pd.Series) -> pd.Series:
-    """Make text of each value by itself: 1, "1" and 1.0 (as 1 beside a null) are "1"."""
+    """Convert each value to text; 1, "1" and 1.0 (an integer in a column with nulls) are "1"."""
     if isinstance(values.dtype, pd.StringDtype):
         return values.astype("str")
 
@@ -249,8 +248,8 @@ def as_text(values: pd.Series) -> pd.Series:
 
 
 def _as_numbers(values: pd.Series) -> pd.Series:
-    if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
-        values = values.astype(object)  # pandas would count nanoseconds
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        values = values.astype(object)
+    types = pd.api.types
+    times = types.is_datetime64_any_dtype(values) or types.is_timedelta64_dtype(values)
+    if times or isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(object)  # pandas would convert times to nanoseconds
     return pd.to_numeric(values, errors="coerce").astype(float)

@@ -1,4 +1,4 @@
-"""One part of the raw table on its way in: checked, and each row written to its split."""
+"""Check a part of the raw table, and write each row to its split."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -15,10 +15,7 @@ from ridgeline.tables import reading, writing
 
 
 class Counts(NamedTuple):
-    """What became of a part's rows: how many were read and went to each split.
-
-    `nulls` counts missing values by column, `breaches` has the cells that break the contract.
-    """
+    """Counts of a part's rows (read and per split) and missing values by column; its breaches."""
 
     rows: Counter[str]
     nulls: Counter[str]
@@ -37,18 +34,18 @@ def divide(
     Parameters
     ----------
     wanted : Contract
-        What the rows must keep.
+        The contract that rows must satisfy.
     prepare : Prepare
-        The fractions, the seed, and what becomes of rows with a missing value.
+        The fractions, the seed, and how to treat rows with missing values.
     folders : dict of str
-        For each split the folder that its parts are written to.
+        The folder for the parts of each split.
     hashes : Path
-        The folder that the keys' hashes are written to.
+        The folder for the hashes of keys.
     part : Part
         What to read.
     """
     counts = Counts(Counter(), Counter(), [])
-    found = []
+    all_hashes = []
     with ExitStack() as stack:
         write = {
             name: stack.enter_context(writing.parquet_part(folder, part.number))
@@ -56,26 +53,26 @@ def divide(
         }
         for checked in contract.check(part, wanted):
             counts.rows["read"] += checked.rows
-            of_keys = unique.hashes(checked.keys, prepare.seed)
-            found.append(of_keys)
+            key_hashes = unique.hashes(checked.keys, prepare.seed)
+            all_hashes.append(key_hashes)
             if checked.table is None:
                 counts.breaches.append(checked.breaches)
                 continue
             nulls = {name: checked.table[name].null_count for name in wanted.columns}
             counts.nulls.update(nulls)
-            places = split.assign(of_keys, validation=prepare.validation, test=prepare.test)
+            splits = split.assign(key_hashes, validation=prepare.validation, test=prepare.test)
             if prepare.missing == "drop" and any(nulls.values()):
-                places[_incomplete(checked.table)] = ""
+                splits[_incomplete(checked.table)] = ""
             for name in folders:
-                rows = checked.table.filter(places == name)
+                rows = checked.table.filter(splits == name)
                 write[name](rows)
                 counts.rows[name] += len(rows)
-    unique.spill(hashes, part.number, np.concatenate(found))
+    unique.spill(hashes, part.number, np.concatenate(all_hashes))
     return counts
 
 
 def _incomplete(table: pa.Table) -> npt.NDArray[np.bool_]:
-    """Return which rows miss a value."""
+    """Return a mask of the rows with a missing value, shape (n,)."""
     nulls = [column.is_null().to_numpy() for column in table.columns if column.null_count]
     rows: npt.NDArray[np.bool_] = np.any(nulls, axis=0)
     return rows

@@ -1,4 +1,4 @@
-"""What breaks the contract in a table's parts, and the error that reports all of it."""
+"""Collect what breaks the contract in a table, and report all of it in one error."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,18 +8,16 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from ridgeline.errors import DataError
 from ridgeline.intake import unique
 from ridgeline.intake.contract import ABSENT, REPEATED, Breach, Breaches, Contract, Example, as_text
 from ridgeline.tables.engine import Map
-from ridgeline.tables.reading import Part, Table
+from ridgeline.tables.reading import Part, Table, as_frame
 
 
 class Findings:
-    """What is found in a table's parts, in their order, and the error that tells of it all."""
+    """The breaches found in a table's parts, which are added in order."""
 
     def __init__(self, contract: Contract, table: Table) -> None:
         self.contract, self.table = contract, table
@@ -27,7 +25,7 @@ class Findings:
         self.file, self.first_row = "", 1
 
     def add(self, part: Part, breaches: Iterable[Breaches], rows: int) -> None:
-        """Take up what the next part, of so many rows, breaks."""
+        """Add the breaches of the next part, and its number of rows."""
         if part.file != self.file:
             self.file, self.first_row = part.file, 1
         for (column, rule), found in chain.from_iterable(map(dict.items, breaches)):
@@ -36,14 +34,14 @@ class Findings:
                 if part.file not in known.examples:
                     known.add([part.file], 1, 0)
             else:
-                known.add(map(self._told, found.examples), found.cases, found.rows)
+                known.add(map(self._describe, found.examples), found.cases, found.rows)
         self.first_row += rows
 
     def add_repeated_keys(self, folder: Path, seed: int, map: Map) -> None:  # noqa: A002
-        """Look for keys that more rows than one have, whose hashes `unique.spill` put in `folder`.
+        """Add repeated keys, found by the hashes that `unique.spill` wrote to `folder`.
 
-        Of hashes that are there twice the keys are read again and compared. Should there be
-        more than `unique.MOST_SUSPECTS` of them, the rows are counted by their hashes.
+        The keys of repeated hashes are read again and compared. If there are `unique.MOST_SUSPECTS`
+        such hashes or more, the rows are counted by hash instead.
         """
         suspects, rows = unique.suspects(folder, map)
         if not suspects.size:
@@ -57,15 +55,11 @@ class Findings:
         if suspects.size < unique.MOST_SUSPECTS:
             rows = sum(repeated.values())
         if repeated:
-            told = (f"{key} {name} ({times} rows)" for name, times in repeated.items())
-            self.breaches.setdefault((key, REPEATED), Breach()).add(told, len(repeated), rows)
+            examples = (f"{key} {name} ({times} rows)" for name, times in repeated.items())
+            self.breaches.setdefault((key, REPEATED), Breach()).add(examples, len(repeated), rows)
 
     def raise_if_any(self) -> None:
-        """Raise a `DataError`, if anything was found.
-
-        It tells each column and rule with its count of rows and up to five of them, by key and
-        value.
-        """
+        """Raise a `DataError` with each column and rule, its count of rows and a few examples."""
         if self.breaches:
             lines = [f"  {column} {rule}{found}" for (column, rule), found in self.breaches.items()]
             raise DataError(
@@ -73,7 +67,7 @@ class Findings:
                 "params.yaml names under data:\n" + "\n".join(lines)
             )
 
-    def _told(self, example: Example) -> str:
+    def _describe(self, example: Example) -> str:
         if example.key is None:
             return f"row {self.first_row + example.row} of {self.file}{example.value}"
         of = f" of {self.file}" if len(self.table.files) > 1 else ""
@@ -81,20 +75,13 @@ class Findings:
 
 
 def _keys_among(key: str, seed: int, suspects: unique.Hashes, part: Part) -> Counter[str]:
-    """Count those of a part's keys whose hash is among the suspects."""
+    """Count the part's keys whose hashes are among the suspects."""
     counts: Counter[str] = Counter()
     for table in part.tables():
         if key in table.column_names:
-            texts = as_text(_column(table, key)).dropna()
+            texts = as_text(as_frame(table.select([key]))[key]).dropna()
             counts.update(texts[np.isin(unique.hashes(texts, seed), suspects)])
     return counts
-
-
-def _column(table: pa.Table, name: str) -> pd.Series:
-    frame: pd.DataFrame = table.select([name]).to_pandas(
-        ignore_metadata=True, integer_object_nulls=True, use_threads=False
-    )
-    return frame[name]
 
 
 def _name(table: Table) -> str:

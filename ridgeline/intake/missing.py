@@ -1,4 +1,4 @@
-"""Missing values: in which columns they are, and which may be a category such as NA."""
+"""Report missing values by column, and those that may be a category such as NA."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,12 @@ from functools import partial
 from ridgeline.tables.engine import Map
 from ridgeline.tables.reading import Table, missing_texts
 
-SHARE = 0.1  # of the rows: so many categories are rarely missing
+SHARE = 0.1  # of the rows; a larger share suggests a category
 SHOWN = 5
 
 
 def most_frequent(nulls: Counter[str]) -> str:
-    """Return the columns with the most missing values, and how many.
+    """Return the columns with the most missing values, and their counts, as text.
 
     Examples
     --------
@@ -29,24 +29,24 @@ def suspicions(
     missing_values: Sequence[str],
     nulls: Counter[str],
     rows: int,
-    map: Map = map,  # noqa: A002 - it stands for it
+    map: Map = map,  # noqa: A002 - a drop-in replacement
 ) -> Iterator[str]:
-    """Find categorical columns in which a text such as NA is missing in many rows.
+    """Find categorical columns in which many rows have a text, such as NA, that means missing.
 
     Parameters
     ----------
     table : Table
-        What was read; it is read once more if a column is missing in more than `SHARE` of the rows.
+        The table; it is read again if a column is missing in more than `SHARE` of the rows.
     categorical : sequence of str
-        The columns to look at.
+        The columns to check.
     missing_values : sequence of str
         The texts that mean missing.
     nulls : Counter of str
-        How many values are missing, by column.
+        The number of missing values by column.
     rows : int
-        How many rows there are.
+        The number of rows.
     map : callable
-        What applies a function to each part, such as `engine.mapped`.
+        Applies a function to each part, such as `engine.mapped`.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""Which rows train, which validate and which test: decided by each row's key alone."""
+"""Assign rows to the train, validation and test splits by their keys."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,20 +9,20 @@ from ridgeline.intake.unique import Hashes
 def assign(hashes: Hashes, *, validation: float, test: float) -> npt.NDArray[np.str_]:
     """Assign each row to a split.
 
-    A row's split follows from its key and the seed, so it stays when rows are added, removed
-    or reordered, and every part of a table can be split without knowing the others.
+    A row's split only depends on its key and the seed. It stays the same when rows are added,
+    removed or reordered, and the parts of a table can be split independently.
 
     Parameters
     ----------
     hashes : ndarray of uint64, shape (n,)
-        Of the rows' keys, with the seed: see `unique.hashes`.
+        Hashes of the rows' keys with the seed; see `unique.hashes`.
     validation, test : float
-        The expected fractions of rows for these splits; the rest trains.
+        The expected fractions of rows in these splits; the rest is for training.
 
     Returns
     -------
     ndarray of str, shape (n,)
-        For each row "train", "validation" or "test".
+        "train", "validation" or "test" for each row.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""Whether each row's key is there once, however many rows there are.
+"""Find repeated keys in tables of any size.
 
-Of each key a 64-bit hash is kept, in files: 8 bytes a row on disk while a table is checked, and
-in memory one bucket of hashes a thread. Rows whose hash comes twice are suspects, no more: two
-different keys may share one, of a billion keys about one pair in thirty tables. Whoever asks
-reads the suspects' keys again and compares them.
+A 64-bit hash of each key is kept in files: 8 bytes per row on disk while a table is checked, and
+one bucket of hashes per thread in memory. Rows with equal hashes are only suspects, since different
+keys may share a hash (with a billion keys, about one pair in thirty tables). The caller must read
+the suspects' keys again and compare them.
 """
 
 import hashlib
@@ -20,39 +20,39 @@ from ridgeline.files import naming
 from ridgeline.tables.engine import Map
 
 Hashes = npt.NDArray[np.uint64]
-BUCKET_ROWS = 1 << 22  # 32 MB of hashes, sorted at a time; twice that where most are equal
+BUCKET_ROWS = 1 << 22  # sorted at a time: 32 MB of hashes, or twice that if most are equal
 MOST_SUSPECTS = 100_000
 
 
 def hashes(keys: "pd.Series | pa.ChunkedArray", seed: int) -> Hashes:
-    """Hash text keys: SipHash, which another seed makes independent. Shape (n,), uint64."""
+    """Return SipHash hashes of text keys, shape (n,); different seeds give independent hashes."""
     sip_key = hashlib.blake2b(str(seed).encode(), digest_size=8).hexdigest()
     texts = keys.to_numpy(object) if isinstance(keys, pd.Series) else keys.to_numpy()
     return pd.util.hash_array(texts.astype(object), hash_key=sip_key, categorize=False)
 
 
 def spill(folder: Path, number: int, values: Hashes) -> None:
-    """Write the hashes of a table's part number `number`, sorted, to a file in `folder`."""
+    """Write the hashes of part `number`, sorted, to a file in `folder`."""
     partial_file = folder / f".{number}.{uuid4().hex}"
     with naming(partial_file):
         partial_file.write_bytes(np.sort(values).data)
         partial_file.replace(folder / f"{number}.u64")
 
 
-def suspects(folder: Path, map: Map = map) -> tuple[Hashes, int]:  # noqa: A002 - it stands for it
-    """Find the hashes that come more than once.
+def suspects(folder: Path, map: Map = map) -> tuple[Hashes, int]:  # noqa: A002 - a drop-in replacement
+    """Return the hashes that occur more than once.
 
     Parameters
     ----------
     folder : Path
         Where `spill` wrote the hashes of all parts.
     map : callable
-        What applies a function to each bucket, such as `engine.mapped`.
+        Applies a function to each bucket, such as `engine.mapped`.
 
     Returns
     -------
     tuple of ndarray and int
-        The hashes, the lowest `MOST_SUSPECTS` of them, and how many rows have any of them.
+        The lowest `MOST_SUSPECTS` repeated hashes, and the number of rows with any repeated hash.
     """
     files = sorted(folder.glob("*.u64"))
     rows = sum(file.stat().st_size for file in files) // 8
@@ -65,7 +65,7 @@ def suspects(folder: Path, map: Map = map) -> tuple[Hashes, int]:  # noqa: A002 
 
 
 def _bucket(files: list[Path], buckets: int, bucket: int) -> tuple[Hashes, int]:
-    """Find the hashes that come twice in one of `buckets` equal ranges of all hashes."""
+    """Return the repeated hashes in one of `buckets` equal ranges of all hashes; see `suspects`."""
     bounds = np.array([(bucket << 64) // buckets, ((bucket + 1 << 64) // buckets) - 1], np.uint64)
     spans = []
     for file in files:
@@ -80,23 +80,23 @@ def _bucket(files: list[Path], buckets: int, bucket: int) -> tuple[Hashes, int]:
         with file.open("rb") as stream:
             stream.seek(first * together.itemsize)
             while first < last:
-                if end == len(together):  # most hashes are equal
-                    end = _thinned(together)
+                if end == len(together):  # full, since many hashes are equal
+                    end = _thin(together)
                     if 2 * end > len(together):
                         together = np.resize(together, 2 * len(together))
                 free = together[end : end + last - first]
                 stream.readinto(free.data)
                 first, end = first + len(free), end + len(free)
-    end = _thinned(together[:end])
+    end = _thin(together[:end])
     together = together[:end]
     again = together[1:][together[1:] == together[:-1]]
     values = np.unique(again)
     return values[:MOST_SUSPECTS], rows - (end - len(again) - len(values))
 
 
-def _thinned(values: Hashes) -> int:
-    """Sort hashes; leave two at most of those that are equal, at the front; return how many."""
-    values.sort()  # in place: what is in memory is the bucket, once
+def _thin(values: Hashes) -> int:
+    """Sort hashes, move at most two of each value to the front; return how many these are."""
+    values.sort()  # in place, to hold the bucket in memory only once
     kept = values[2:] != values[:-2]
     end = len(values) - len(kept) + int(kept.sum())
     if end < len(values):

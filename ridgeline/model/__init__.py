@@ -1,6 +1,6 @@
-"""What is computed: preprocessing, ridge regression, predictions, metrics and figures.
+"""Preprocessing, ridge regression, predictions, metrics and figures.
 
-It knows arrays and rows in memory, but no settings, MLflow or DVC.
+These work on arrays and rows in memory, and do not use the settings, MLflow or DVC.
 """
 
 __all__ = ["charts", "features", "leave_one_out", "moments", "predict", "ridge", "scoring"]

@@ -1,4 +1,4 @@
-"""Figures, drawn the same to the byte each time."""
+"""Figures; equal inputs give identical PNG bytes."""
 
 from collections.abc import Sequence
 from unicodedata import category
@@ -14,20 +14,20 @@ PREDICTED, ACTUAL, QUIET = "#0b6e99", "#d9730d", "#9b9a97"
 
 
 def error_by_alpha(alphas: Sequence[float], rmse: Array, chosen: float) -> Figure:
-    """Draw the leave-one-out RMSE, shape (a,), of each penalty, and mark the chosen one."""
+    """Draw the leave-one-out RMSE of each penalty, shape (a,), and mark the chosen penalty."""
     figure, axes = _figure("Leave-one-out error by penalty", "alpha", "RMSE")
     order = np.argsort(alphas)
     axes.plot(np.asarray(alphas)[order], rmse[order], color=PREDICTED, marker="o", markersize=3)
     axes.axvline(chosen, color=ACTUAL, linewidth=1, linestyle="--", label=f"chosen: {chosen:.4g}")
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")  # powers of ten as formulas take a tenth of a second
+    axes.xaxis.set_major_formatter("{x:g}")  # the default 10ⁿ labels need 0.1 s to draw
     axes.legend(frameon=False)
     return figure
 
 
 def coefficients(names: Sequence[str], values: Array) -> Figure:
-    """Draw each feature's coefficient, the largest on top, and at most `SHOWN_FEATURES`."""
-    # the two columns of a category with two values differ by rounding: let it not order them
+    """Draw the `SHOWN_FEATURES` coefficients of largest absolute value, the largest on top."""
+    # the two columns of a binary category differ only by rounding, which must not order them
     order = np.argsort(np.abs(values).astype(np.float32), kind="stable")[-SHOWN_FEATURES:]
     shown = f", the {len(order)} largest of {len(names)}" if len(order) < len(names) else ""
     figure, axes = _figure(
@@ -45,7 +45,7 @@ def coefficients(names: Sequence[str], values: Array) -> Figure:
 def lines_by_row(
     keys: Sequence[str], predicted: Array, actual: Array | None, key_name: str, unit: str
 ) -> Figure:
-    """Draw predicted and actual values, row by row, as a line each."""
+    """Draw one line for the predicted values and one for the actual values, by row."""
     figure, axes = _figure("Predicted and actual values", key_name, unit)
     places = np.arange(len(keys))
     few = len(keys) <= 100
@@ -55,14 +55,14 @@ def lines_by_row(
     axes.plot(places, predicted, color=PREDICTED, label="predicted", **style)
     step = max(1, -(-len(keys) // SHOWN_KEYS))
     labels = [_label(key, 12) for key in keys[::step]]
-    upright = max(map(len, labels), default=0) > 4
-    axes.set_xticks(places[::step], labels, rotation=90 if upright else 0)
+    rotation = 90 if max(map(len, labels), default=0) > 4 else 0
+    axes.set_xticks(places[::step], labels, rotation=rotation)
     axes.legend(frameon=False)
     return figure
 
 
 def predicted_against_actual(predicted: Array, actual: Array | None, unit: str) -> Figure:
-    """Draw a dot a row, and the line on which predictions are right."""
+    """Draw one dot per row, and the line on which predicted and actual values are equal."""
     figure, axes = _figure(
         "Predicted against actual values", f"actual {unit}", f"predicted {unit}", 6.0, 6.0
     )
@@ -97,10 +97,7 @@ def _figure(
 
 
 def _label(text: str, longest: int) -> str:
-    """Cut a user's text to what a label has room for; matplotlib would set $…$ as a formula.
-
-    Control characters, line breaks among them, have no glyph; they become replacement characters.
-    """
+    """Truncate a label, replace control characters (they have no glyph), and escape formulas."""
     cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
     shown = "".join("\N{REPLACEMENT CHARACTER}" if category(c)[0] == "C" else c for c in cut)
     return shown.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""The preprocessing: fitted on the training rows in a pass over their parts, applied anywhere."""
+"""Preprocessing, fitted in one pass over the parts of the training rows."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,16 +22,16 @@ from ridgeline.tables.reading import numbers
 
 Array = npt.NDArray[np.float64]
 NUMERIC, CATEGORICAL = "numeric", "categorical"
-MOST_CATEGORIES = 10_000  # of a column; more would be names of rows, a feature each
+MOST_CATEGORIES = 10_000  # per column; a column with more is likely an identifier
 EXAMPLES = 5
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What is learnt of some rows: of the numeric columns' values, and of the categories.
+    """Statistics of some rows.
 
-    `rows` is their number. `counts`, `means` and `squares` have shape (p,): how many values
-    are there, their mean, and the sum of their squared distances from it.
+    `rows` is their number. `counts`, `means` and `squares`, shape (p,), describe the values of the
+    numeric columns: their number, mean and sum of squared deviations from the mean.
     """
 
     rows: int
@@ -43,7 +43,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Rows with a category that the training rows lack, and the first few such categories."""
+    """Categories that are not in the training rows: the first few, and how many rows have them."""
 
     rows: int
     values: tuple[str, ...]
@@ -63,78 +63,76 @@ def fit(
     categorical: Sequence[str],
     *,
     impute: bool,
-    map: Map = map,  # noqa: A002 - it stands for it
+    map: Map = map,  # noqa: A002 - a drop-in replacement
 ) -> ColumnTransformer:
     """Fit scaling of the numeric and one-hot encoding of the categorical columns.
 
     Parameters
     ----------
     parts : iterable of Table
-        The training rows, or what `map` reads them from. Iterated once.
+        The training rows, or the items from which `map` reads them. Iterated once.
     numeric, categorical : sequence of str
-        The columns, in the order in which the features shall stand.
+        The columns, in the order of the features.
     impute : bool
-        Whether to fill missing values first: numeric ones with the column's mean, categorical
-        ones with its most frequent value.
+        Whether to fill missing values first, with the column's mean or most frequent category.
     map : callable
-        What applies a function to each part, such as `engine.over` gives.
+        Applies a function to each part, such as `engine.over` returns.
 
     Returns
     -------
     ColumnTransformer
-        As if scikit-learn had fitted it on all rows at once. Categories that the training
-        rows lack become zeros in every one-hot column.
+        The same as if fitted on all rows at once. Categories that are not in the training rows
+        are encoded as zeros in all one-hot columns.
 
     Raises
     ------
     DataError
-        When a column has no value at all, or more than `MOST_CATEGORIES`; or two features
+        If a column has no values or more than `MOST_CATEGORIES` categories, or if two features
         would have the same name.
     """
-    none = np.zeros(len(numeric))
-    nothing = Statistics(0, none, none, none, {name: Counter() for name in categorical})
-    learn = partial(statistics, tuple(numeric), tuple(categorical))
-    seen = reduce(combine, map(learn, parts), nothing)
-    empty = [name for name, count in zip(numeric, seen.counts, strict=True) if not count]
-    empty += [name for name in categorical if not seen.frequencies[name]]
+    zeros = np.zeros(len(numeric))
+    initial = Statistics(0, zeros, zeros, zeros, {name: Counter() for name in categorical})
+    part_statistics = partial(statistics, tuple(numeric), tuple(categorical))
+    total = reduce(combine, map(part_statistics, parts), initial)
+    empty = [name for name, count in zip(numeric, total.counts, strict=True) if not count]
+    empty += [name for name in categorical if not total.frequencies[name]]
     if empty:
         raise DataError(
-            f"column {empty[0]} has no value in the training rows; remove it from data in "
+            f"column {empty[0]} has no values in the training rows; remove it from data in "
             "params.yaml"
         )
 
-    preprocessor = _unfitted(numeric, seen.frequencies, impute)
-    # One row of means and most frequent values makes the imputers learn just these; of what the
-    # scaler learns from it, all that depends on more than a row is set to what was streamed.
-    row: dict[str, float | str] = dict(zip(numeric, seen.means.tolist(), strict=True))
-    row |= {name: _most_frequent(counts) for name, counts in seen.frequencies.items()}
+    preprocessor = _unfitted(numeric, total.frequencies, impute)
+    # Fitted on one row of means and most frequent values, the imputers store exactly these values.
+    # The scaler depends on more than one row: `_scale_by` sets its attributes.
+    row: dict[str, float | str] = dict(zip(numeric, total.means.tolist(), strict=True))
+    row |= {name: _most_frequent(counts) for name, counts in total.frequencies.items()}
     preprocessor.fit(pd.DataFrame([row]))
     if numeric:
-        _scale_by(scaler_of(preprocessor), seen, impute)
+        _scale_by(scaler_of(preprocessor), total, impute)
     try:
         preprocessor.get_feature_names_out()
     except ValueError as error:
         names = str(error).partition(" You can")[0].partition(" Please")[0]
-        raise DataError(
-            f"two features would have the same name; rename a column: {names}"
-        ) from None
+        message = f"two features would have the same name; rename a column: {names}"
+        raise DataError(message) from None
     return preprocessor
 
 
 def statistics(
     numeric: tuple[str, ...], categorical: tuple[str, ...], table: pa.Table
 ) -> Statistics:
-    """Learn from one part."""
+    """Return the statistics of one part."""
     values = numbers(table, numeric)
-    there = ~np.isnan(values)
-    counts = there.sum(axis=1)
-    complete = bool(there.all())
-    means = (values if complete else np.where(there, values, 0)).sum(axis=1) / np.maximum(counts, 1)
-    apart = values - means[:, None]
+    known = ~np.isnan(values)
+    counts = known.sum(axis=1)
+    complete = bool(known.all())
+    means = (values if complete else np.where(known, values, 0)).sum(axis=1) / np.maximum(counts, 1)
+    delta = values - means[:, None]
     if not complete:
-        apart[~there] = 0
-    # what rounding left in the mean is taken off again
-    squares = np.einsum("pm,pm->p", apart, apart) - apart.sum(axis=1) ** 2 / np.maximum(counts, 1)
+        delta[~known] = 0
+    # the second term corrects for the rounding error of the means
+    squares = np.einsum("pm,pm->p", delta, delta) - delta.sum(axis=1) ** 2 / np.maximum(counts, 1)
     frequencies = {name: _frequencies(table[name]) for name in categorical}
     return Statistics(len(table), counts, means, squares, frequencies)
 
@@ -145,43 +143,42 @@ def _frequencies(texts: pa.ChunkedArray) -> Counter[str]:
 
 
 def combine(a: Statistics, b: Statistics) -> Statistics:
-    """Put what was learnt of two parts together (Chan, Golub and LeVeque 1983; see `ridge`)."""
+    """Combine the statistics of two parts (Chan, Golub and LeVeque 1983; see `moments`)."""
     counts = a.counts + b.counts
     share = b.counts / np.maximum(counts, 1)
-    apart = b.means - a.means
+    delta = b.means - a.means
     frequencies = {name: known + b.frequencies[name] for name, known in a.frequencies.items()}
     many = [name for name, known in frequencies.items() if len(known) > MOST_CATEGORIES]
     if many:
         raise DataError(
             f"column {many[0]} has more than {MOST_CATEGORIES:,} categories in the training rows; "
-            "remove it from data.categorical in params.yaml, or put its values into groups"
+            "remove it from data.categorical in params.yaml, or group its values"
         )
     return Statistics(
         a.rows + b.rows,
         counts,
-        a.means + apart * share,
-        a.squares + b.squares + apart**2 * a.counts * share,
+        a.means + delta * share,
+        a.squares + b.squares + delta**2 * a.counts * share,
         frequencies,
     )
 
 
-def _scale_by(scaler: StandardScaler, seen: Statistics, impute: bool) -> None:
-    """Set what `StandardScaler` would have learnt of all rows; filled in, means don't move."""
-    counts = np.full(len(seen.counts), seen.rows) if impute else seen.counts
-    variances = seen.squares / counts
-    # a variance no larger than what rounding makes of equal values: scikit-learn's bound
+def _scale_by(scaler: StandardScaler, total: Statistics, impute: bool) -> None:
+    """Set the attributes as if fitted on all rows; imputing the means changes only the counts."""
+    counts = np.full(len(total.counts), total.rows) if impute else total.counts
+    variances = total.squares / counts
     eps = np.finfo(float).eps
-    constant = variances <= counts * eps * variances + (counts * seen.means * eps) ** 2
-    scaler.mean_, scaler.var_ = seen.means, variances
+    # scikit-learn's bound on the variance that rounding gives a constant column
+    constant = variances <= counts * eps * variances + (counts * total.means * eps) ** 2
+    scaler.mean_, scaler.var_ = total.means, variances
     scaler.scale_ = np.where(constant, 1.0, np.sqrt(variances))
-    scaler.n_samples_seen_ = np.int64(seen.rows)
+    scaler.n_samples_seen_ = np.int64(total.rows)
 
 
 def matrix(preprocessor: ColumnTransformer, table: pa.Table) -> Array:
-    """Apply the preprocessing to rows: shape (features, rows), each feature contiguous.
+    """Return the features of rows, shape (features, rows), each feature contiguous.
 
-    The values are those that `ColumnTransformer.transform` gives, which needs many times as
-    long for text.
+    The values equal those of `ColumnTransformer.transform`, which is many times slower for text.
     """
     features = np.empty((len(preprocessor.get_feature_names_out()), len(table)))
     end = 0
@@ -214,7 +211,7 @@ def scaler_of(preprocessor: ColumnTransformer) -> StandardScaler:
 def typical_row(preprocessor: ColumnTransformer) -> pd.DataFrame:
     """Return one row of raw columns: the training means, and each column's first category.
 
-    An example of what a model takes that gives no row of the data away.
+    Serves as an input example that discloses no row of the data.
     """
     row: dict[str, float | str] = {}
     for kind, transformer, columns in preprocessor.transformers_:
@@ -225,7 +222,7 @@ def typical_row(preprocessor: ColumnTransformer) -> pd.DataFrame:
 
 
 def unknown_categories(preprocessor: ColumnTransformer, table: pa.Table) -> dict[str, Unknown]:
-    """Find what the training rows did not have, by column; of known categories nothing."""
+    """Return, for each column that has any, the categories that are not in the training rows."""
     unknown: dict[str, Unknown] = {}
     for kind, transformer, columns in preprocessor.transformers_:
         if kind == CATEGORICAL:
@@ -241,7 +238,7 @@ def unknown_categories(preprocessor: ColumnTransformer, table: pa.Table) -> dict
 def lacking(
     preprocessor: ColumnTransformer, numeric: Sequence[str], categorical: Sequence[str]
 ) -> list[str]:
-    """Name the columns that it was fitted on and that are not among these of the same kind."""
+    """Return the columns used in fitting that are missing from the given ones of the same kind."""
     known = {NUMERIC: numeric, CATEGORICAL: categorical}
     return sorted(
         name
@@ -251,7 +248,7 @@ def lacking(
 
 
 def imputes(preprocessor: ColumnTransformer) -> bool:
-    """Tell whether the preprocessing fills missing values."""
+    """Return whether the preprocessing imputes missing values."""
     return any(isinstance(step, Pipeline) for _, step, _ in preprocessor.transformers_)
 
 
@@ -272,7 +269,7 @@ def _unfitted(
 
 
 def _most_frequent(counts: Counter[str]) -> str:
-    """Return the most frequent value, of equally frequent ones the first in order."""
+    """Return the most frequent value; of ties, the first in sorted order."""
     return min(counts, key=lambda value: (-counts[value], value))
 
 

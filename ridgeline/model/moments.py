@@ -1,14 +1,14 @@
 """Means and centred cross-products of [X y], from any number of parts.
 
-The cross-products are kept as the triangular factor R of the rows' QR decomposition: computing
-them would lose half of the digits.
+The cross-products are kept as the triangular factor R of the rows' QR decomposition, because their
+explicit values would lose half of the digits.
 
 References
 ----------
 J. Demmel, L. Grigori, M. Hoemmen, J. Langou (2012). Communication-optimal Parallel and Sequential
 QR and LU Factorizations. SIAM Journal on Scientific Computing 34(1), A206-A239.
 T. Chan, G. Golub, R. LeVeque (1983). Algorithms for Computing the Sample Variance.
-The American Statistician 37(3), 242-247 (how centred sums of two parts are combined).
+The American Statistician 37(3), 242-247 (combining the centred sums of two parts).
 """
 
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ import numpy.typing as npt
 from scipy.linalg import lapack
 
 Array = npt.NDArray[np.float64]
-QR_ROWS = 512  # or four times the columns: rows reduced at a time
+QR_ROWS = 512  # rows reduced at a time; at least four times the columns
 
 
 @dataclass(frozen=True)
 class Moments:
     """Number of rows, means and centred cross-products of some rows of [X y].
 
-    `mean` has shape (p + 1,), y last. `root` of shape (k, p + 1), k at most p + 1, is upper
-    triangular: rootᵀ root are the cross-products.
+    `mean` has shape (p + 1,), y last. `root`, shape (k, p + 1) with k at most p + 1, is upper
+    triangular; rootᵀ root is the matrix of cross-products.
     """
 
     rows: int
@@ -45,9 +45,16 @@ def moments(part: tuple[Array, Array]) -> Moments:
         return NO_ROWS
     with np.errstate(over="ignore", invalid="ignore"):  # `ridge.fit` reports it
         mean = np.append(X.mean(axis=0), y.mean())
-        root = np.zeros((0, len(mean)))
-        for rows in chunks(y, max(QR_ROWS, 4 * len(mean))):
-            root = _triangle(root, (np.vstack([X[rows].T, y[rows]]) - mean[:, None]).T)
+        columns = len(mean)
+        size = max(QR_ROWS, 4 * columns)
+        block = np.zeros((min(len(y), columns + size), columns), order="F")
+        first = 0 if len(y) <= columns + size else columns  # R of earlier rows is above the rows
+        for rows in chunks(y, len(block) - first):
+            end = first + len(y[rows])
+            np.subtract(X[rows], mean[:-1], out=block[first:end, :-1])
+            np.subtract(y[rows], mean[-1], out=block[first:end, -1])
+            root = _triangle(block[:end])
+            block[:first] = root[:first]
     return Moments(len(y), mean, root)
 
 
@@ -57,21 +64,20 @@ def combine(a: Moments, b: Moments) -> Moments:
         return a if a.rows else b
     rows = a.rows + b.rows
     with np.errstate(over="ignore", invalid="ignore"):  # `ridge.fit` reports it
-        apart = b.mean - a.mean
-        between = apart * np.sqrt(a.rows * (b.rows / rows))
-        mean = a.mean + apart * (b.rows / rows)
-    return Moments(rows, mean, _triangle(a.root, b.root, between[None, :]))
+        delta = b.mean - a.mean
+        between = delta * np.sqrt(a.rows * (b.rows / rows))
+        mean = a.mean + delta * (b.rows / rows)
+    return Moments(rows, mean, _triangle(np.vstack([a.root, b.root, between])))
 
 
-def _triangle(*blocks: Array) -> Array:
-    """Return R of the QR decomposition of rows, given in blocks: shape (min(m, k), k)."""
-    stacked = np.concatenate([block.T for block in blocks], axis=1).T  # in LAPACK's order
-    columns = stacked.shape[1]
-    decomposed, _, _, _ = lapack.dgeqrf(stacked, lwork=32 * columns, overwrite_a=True)
+def _triangle(rows: Array) -> Array:
+    """Return R of the QR decomposition of rows of shape (m, k), which are overwritten."""
+    columns = rows.shape[1]
+    decomposed, _, _, _ = lapack.dgeqrf(rows, lwork=32 * columns, overwrite_a=True)
     root: Array = np.triu(decomposed[:columns])
     return root
 
 
 def chunks(rows: Array, size: int) -> Iterator[slice]:
-    """Cut rows into slices of a size that fits a core's cache."""
+    """Return slices that cover `rows`, each of at most `size` rows."""
     return (slice(start, start + size) for start in range(0, len(rows), size))

@@ -1,4 +1,4 @@
-"""Predictions for some rows of a table, and what is reported of them."""
+"""Predictions for the rows of a table, and a summary of them."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from sklearn.pipeline import Pipeline
 from ridgeline.model import features, scoring
 from ridgeline.tables.reading import numbers
 
-PLOTTED_ROWS = 500  # the first ones; more would be a blot
+PLOTTED_ROWS = 500  # the first ones; more would be unreadable
 
 
 class Predicted(NamedTuple):
-    """What is reported of some predicted rows: nothing that grows with their number.
+    """A summary of predicted rows, of a size that doesn't grow with their number.
 
-    `sums` are those of `scoring.sums`; `plotted` has the first rows; `unknown` has, by column,
-    the categories that the training rows lack; `incomplete` counts rows without a prediction.
+    `sums` is the result of `scoring.sums`; `plotted` holds the first rows; `unknown`, by column,
+    categories that are not in the training rows; `incomplete` counts rows without a prediction.
     """
 
     rows: int
@@ -34,24 +34,24 @@ NONE = Predicted(0, scoring.NONE, pa.table({}), {}, 0)
 def predict_rows(
     model: Pipeline, table: pa.Table, key: str, target: str | None, baseline: float
 ) -> tuple[pa.Table, Predicted]:
-    """Predict rows.
+    """Predict the rows of a table.
 
     Parameters
     ----------
     model : Pipeline
-        With the steps ``preprocessor`` and a regressor.
+        Its steps are ``preprocessor`` and a regressor.
     table : Table
-        Raw columns; the numeric ones as float64, the others as text.
+        Raw columns, numeric ones as float64 and others as text.
     key, target : str
-        The columns with the rows' keys and actual values; None where these are unknown.
+        The columns of the rows' keys and actual values; `target` is None if there are none.
     baseline : float
-        What the baseline predicts for every row.
+        The baseline's prediction for every row.
 
     Returns
     -------
     tuple of Table and Predicted
-        Key and prediction of each row, with actual value and residual where there is a target; a
-        row with a missing value has no prediction, unless the model fills it in.
+        Each row's key and prediction, with actual value and residual if there is a target; a row
+        with a missing value has no prediction, unless the model imputes it.
     """
     preprocessor = model["preprocessor"]
     unknown = features.unknown_categories(preprocessor, table)
@@ -73,12 +73,12 @@ def predict_rows(
         both = numbers(rows, ("actual", "prediction"))
         actual, known = both[:, ~np.isnan(both).any(axis=0)]
         sums = scoring.sums(actual, known, baseline)
-    first = rows.take(np.arange(min(len(rows), PLOTTED_ROWS)))  # a slice would keep it all
+    first = rows.take(np.arange(min(len(rows), PLOTTED_ROWS)))  # a slice keeps all rows alive
     return rows, Predicted(len(rows), sums, first, unknown, len(rows) - int(usable.sum()))
 
 
 def add(a: Predicted, b: Predicted) -> Predicted:
-    """Add what is reported of some rows and of those that follow them."""
+    """Combine the summaries of some rows and of the rows that follow them."""
     plotted, room = a.plotted, PLOTTED_ROWS - len(a.plotted)
     if room:
         plotted = pa.concat_tables([plotted, b.plotted[:room]], promote_options="default")
@@ -86,21 +86,19 @@ def add(a: Predicted, b: Predicted) -> Predicted:
         name: a.unknown[name] + found if name in a.unknown else found
         for name, found in b.unknown.items()
     }
-    return Predicted(
-        a.rows + b.rows,
-        scoring.add(a.sums, b.sums),
-        plotted,
-        unknown,
-        a.incomplete + b.incomplete,
-    )
+    sums, incomplete = scoring.add(a.sums, b.sums), a.incomplete + b.incomplete
+    return Predicted(a.rows + b.rows, sums, plotted, unknown, incomplete)
 
 
 def warnings(total: Predicted) -> Iterator[str]:
-    """Yield a sentence for each column with unknown categories, and for rows not predicted."""
+    """Yield a warning for each column with unknown categories, and for rows not predicted."""
     for column, unknown in total.unknown.items():
-        yield f"{column} {unknown} not among the training rows; ignored (rows: {unknown.rows})"
+        yield (
+            f"column {column} has categories that are not in the training rows: {unknown} "
+            f"(rows: {unknown.rows}); they are ignored"
+        )
     if total.incomplete:
         yield (
-            f"rows with a missing value, without a prediction: {total.incomplete}; to fill such "
-            "values from the training rows, set prepare.missing to impute in params.yaml"
+            f"rows without a prediction because a value is missing: {total.incomplete}; to fill "
+            "in values from the training rows, set prepare.missing to impute in params.yaml"
         )

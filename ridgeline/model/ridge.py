@@ -1,11 +1,11 @@
-"""Ridge regression with exact leave-one-out choice of the penalty, in two passes over the rows.
+"""Ridge regression in two passes over the rows, the penalty chosen by exact leave-one-out error.
 
-The result is scikit-learn's ``RidgeCV(alphas)``; there may be any number of rows, because only
-p × p matrices are held in memory (p features; n × p with fewer rows than features).
+The result equals that of scikit-learn's ``RidgeCV(alphas)``, for any number of rows: only p × p
+matrices are held in memory (p features; n × p when there are fewer rows than features).
 
-The first pass reduces the rows to their `moments`, the second adds up the squared leave-one-out
-errors for all penalties at once. What rounding can do to an error is bounded, and a penalty whose
-error is not known to six digits is left out.
+The first pass reduces the rows to their `moments`; the second sums the squared leave-one-out errors
+for all penalties. Their rounding errors are bounded: a penalty whose error isn't known to six
+digits is ignored.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,18 +22,17 @@ from ridgeline.model.moments import NO_ROWS, Array, combine, moments
 from ridgeline.tables.engine import Map
 
 UNUSABLE = (
-    "every penalty is too small for these training rows, or the target too large; raise "
+    "every penalty is too small for these training rows, or the target is too large; raise "
     "train.alphas, or scale the target down"
 )
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model, and how good each penalty is.
+    """A fitted model, and the errors of all penalties.
 
-    `errors` is the mean squared leave-one-out error for each penalty, shape (a,), NaN where
-    rounding leaves fewer than six digits of it; `rounding` bounds how far rounding moves each.
-    `target_mean` is the mean of y.
+    `errors`, shape (a,), is the mean squared leave-one-out error for each penalty, NaN where it is
+    not known to six digits; `rounding` bounds its rounding error. `target_mean` is the mean of y.
     """
 
     model: RidgeCV
@@ -45,39 +44,38 @@ class Fit:
 def fit(
     parts: Iterable[Any],
     alphas: Sequence[float],
-    map: Map = map,  # noqa: A002 - it stands for it
+    map: Map = map,  # noqa: A002 - a drop-in replacement
 ) -> Fit:
-    """Fit ridge regression, its penalty chosen by exact leave-one-out validation.
+    """Fit ridge regression, with the penalty chosen by exact leave-one-out validation.
 
     Parameters
     ----------
     parts : iterable of (X, y)
-        The rows, in parts of shape (m, p) and (m,) with any m, or what `map` reads them from.
-        Iterated twice.
+        The rows, in parts of shape (m, p) and (m,) with any m, or the items from which `map`
+        reads them. Iterated twice.
     alphas : sequence of float, length a
-        The penalties to choose from, each above 0. Of equally good ones the first is chosen,
-        as scikit-learn does.
+        The penalties to choose from, each above 0. Of equally good ones, the first is chosen,
+        as in scikit-learn.
     map : callable
-        What applies a function to each part, such as `engine.over` gives.
+        Applies a function to each part, such as `engine.over` returns.
 
     Returns
     -------
     Fit
-        With a ``RidgeCV`` as if scikit-learn had fitted it: `alpha_`, `best_score_` (minus
+        With a ``RidgeCV`` whose attributes are set as by its `fit`: `alpha_`, `best_score_` (minus
         the mean squared leave-one-out error), `coef_`, `intercept_`, `n_features_in_`.
 
     Raises
     ------
     DataError
-        When there are fewer than two rows: with one, nothing can be left out. When rounding
-        leaves no penalty's error six digits.
+        If there are fewer than two rows, or no penalty's error is known to six digits.
     """
     total = reduce(combine, map(moments, parts), NO_ROWS)
     if total.rows < 2:
-        raise DataError(f"leave-one-out needs two training rows or more, not {total.rows}")
+        raise DataError(f"leave-one-out needs at least two training rows, not {total.rows}")
     if not np.isfinite(total.root).all():
         raise DataError(UNUSABLE)
-    with np.errstate(over="ignore", invalid="ignore"):  # then no error is known
+    with np.errstate(over="ignore", invalid="ignore"):  # such errors are not finite
         directions = leave_one_out.directions(total)
         formulas = leave_one_out.formulas(total, directions, np.asarray(alphas, dtype=float))
         squared_errors = partial(leave_one_out.squared_errors, total, directions, formulas)
@@ -99,28 +97,28 @@ def fit(
 
 
 def warnings(alphas: Sequence[float], fit: Fit) -> Iterator[str]:
-    """Yield what a user should know about the penalties, each as a sentence.
+    """Yield warnings about the penalties.
 
     Parameters
     ----------
     alphas : sequence of float, length a
-        The penalties that were chosen from.
+        All penalties.
     fit : Fit
         What `fit` returned for them.
 
     Yields
     ------
     str
-        That penalties were left out; that the smallest or largest of all was chosen and the error
-        still falls from the next one to it, by more than rounding.
+        That penalties were ignored; or that the smallest or largest one was chosen, with an error
+        below that of its neighbour by more than rounding.
     """
     penalties = zip(alphas, fit.errors, fit.rounding, strict=True)
     known = {alpha: (error, bound) for alpha, error, bound in penalties if np.isfinite(error)}
-    left_out = [f"{alpha:g}" for alpha in alphas if alpha not in known]
-    if left_out:
+    ignored = [f"{alpha:g}" for alpha in alphas if alpha not in known]
+    if ignored:
         yield (
-            f"{', '.join(left_out)} of train.alphas left out: too small for these training rows, "
-            "rounding would decide their leave-one-out errors; remove them, or raise them"
+            f"{', '.join(ignored)} of train.alphas ignored: too small for these training rows, as "
+            "rounding would dominate the leave-one-out error; remove or raise these values"
         )
     chosen = fit.model.alpha_
     ends = {min(alphas): ("smallest", "smaller"), max(alphas): ("largest", "larger")}

@@ -1,7 +1,7 @@
-"""Regression metrics from sums: rows may come in any number of parts.
+"""Regression metrics computed from sums, for rows in any number of parts.
 
-Every row contributes the same six terms, so sums of parts add up to the sums of the whole,
-and a bootstrap sample of rows is a weighted sum.
+Each row contributes six terms, so the sums of parts add up to the sums of all rows, and the sums of
+a bootstrap sample are weighted sums.
 """
 
 from typing import Any
@@ -14,29 +14,29 @@ NAMES = ("rmse", "mae", "r2")
 GROUPS = 1000
 RESAMPLES = 2000
 NONE: Array = np.zeros((GROUPS, 6))  # the sums of no rows
-# errors too large to be squared make metrics that are not defined
-overflowing = np.errstate(over="ignore", invalid="ignore")
+# errors too large to be squared make a metric undefined
+ignore_overflow = np.errstate(over="ignore", invalid="ignore")
 
 
-@overflowing
+@ignore_overflow
 def sums(actual: Array, predicted: Array, baseline: float) -> Array:
-    """Sum up what the metrics are made of.
+    """Return the sums from which the metrics are computed.
 
     Parameters
     ----------
     actual, predicted : ndarray of shape (m,)
         In the target's unit.
     baseline : float
-        What the baseline predicts for every row: the training rows' mean.
+        The baseline's prediction for every row: the mean of the training rows.
 
     Returns
     -------
     ndarray of shape (GROUPS, 6)
-        For each group of rows, row i belonging to group i mod `GROUPS`: their number, Σe²,
-        Σ|e|, Σd², Σ|d|, Σd with e the model's and d the baseline's errors.
+        For each group of rows (row i is in group i mod `GROUPS`): the number of rows, Σe², Σ|e|,
+        Σd², Σ|d| and Σd, where e is the model's error and d the baseline's.
     """
     error, distance = actual - predicted, actual - baseline
-    rows = -(-len(actual) // GROUPS)  # of whole groups, the last filled up with zeros
+    rows = -(-len(actual) // GROUPS)  # per group, the last one padded with zeros
     terms = np.zeros((6, rows * GROUPS))
     for row, term in zip(
         terms[:, : len(actual)],
@@ -47,58 +47,56 @@ def sums(actual: Array, predicted: Array, baseline: float) -> Array:
     return np.ascontiguousarray(terms.reshape(6, rows, GROUPS).sum(axis=1).T)
 
 
-@overflowing
+@ignore_overflow
 def add(a: Array, b: Array) -> Array:
-    """Add the sums of a part to those of the rows before it: its rows' groups follow theirs."""
+    """Add the sums of a part to those of the rows before it, continuing the order of groups."""
     return a + np.roll(b, int(a[:, 0].sum()) % GROUPS, axis=0)
 
 
-@overflowing
+@ignore_overflow
 def metrics(sums: Array) -> dict[str, float | None]:
     """Return RMSE, MAE (both in the target's unit) and R².
 
     Parameters
     ----------
     sums : ndarray of shape (GROUPS, 6)
-        As by `sums`, added up over all parts.
+        The sums of all parts.
 
     Returns
     -------
     dict
-        ``rmse``, ``mae`` and ``r2``; R² is None where it is not defined (all actual values
-        are equal).
+        ``rmse``, ``mae`` and ``r2``; R² is None if it is undefined (all actual values are equal).
     """
     return _named(_metrics(sums.sum(axis=0)))
 
 
 def baseline_metrics(sums: Array) -> dict[str, float | None]:
-    """Return the same metrics for the baseline; see `metrics`."""
+    """Return the metrics of the baseline; see `metrics`."""
     return metrics(sums[:, [0, 3, 4, 3, 4, 5]])
 
 
-@overflowing
+@ignore_overflow
 def intervals(
     sums: Array, level: float = 0.95, seed: int = 0
 ) -> dict[str, tuple[float | None, float | None]]:
     """Return bootstrap percentile intervals of the metrics.
 
-    Up to `GROUPS` rows each row is resampled by itself: the ordinary bootstrap. Of more rows
-    whole groups are, which for independent rows estimates the same spread from fixed memory.
+    Up to `GROUPS` rows are resampled one by one: the ordinary bootstrap. More rows are resampled
+    in groups, which estimates the same spread for independent rows, in fixed memory.
 
     Parameters
     ----------
     sums : ndarray of shape (GROUPS, 6)
-        As by `sums`, added up over all parts.
+        The sums of all parts.
     level : float
-        The intervals' coverage.
+        Coverage of the intervals.
     seed : int
-        For the resampling.
+        Seed of the resampling.
 
     Returns
     -------
     dict
-        For ``rmse``, ``mae`` and ``r2`` the lower and the upper bound; both None where the
-        metric is not defined.
+        Lower and upper bound of ``rmse``, ``mae`` and ``r2``; None if the metric is undefined.
 
     References
     ----------
@@ -107,13 +105,13 @@ def intervals(
     groups = sums[sums[:, 0] > 0]
     n = len(groups)
     drawn = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
-    drawn += n * np.arange(RESAMPLES)[:, None]  # each resample counts in places of its own
+    drawn += n * np.arange(RESAMPLES)[:, None]  # gives each resample its own bins
     times = np.bincount(drawn.ravel(), minlength=RESAMPLES * n).reshape(RESAMPLES, n)
     resampled = _metrics(np.einsum("rg,gt->rt", times.astype(float), groups))
     tail = (1 - level) / 2
     bounds: dict[str, tuple[float | None, float | None]] = {}
     for name, values in zip(NAMES, resampled.T, strict=True):
-        defined = values[np.isfinite(values)]  # a resample of equal values has no R²
+        defined = values[np.isfinite(values)]  # R² is undefined for a resample of equal values
         bounds[name] = (None, None)
         if defined.size:
             low, high = np.quantile(defined, [tail, 1 - tail])
@@ -122,14 +120,14 @@ def intervals(
 
 
 def report(rows: int, sums: Array) -> dict[str, Any]:
-    """Return metrics of predictions with 95 % intervals, and the baseline's, for a metrics file.
+    """Return the contents of a metrics file: metrics with 95 % intervals, and the baseline's.
 
     Parameters
     ----------
     rows : int
-        How many rows were predicted.
+        Number of predicted rows.
     sums : ndarray of shape (GROUPS, 6)
-        As by `sums`, of those with an actual value; without any only rows are counted.
+        The sums of those with an actual value; if there are none, only rows are counted.
     """
     scored = int(sums[:, 0].sum())
     counts = {"rows": {"predicted": rows, "scored": scored}}
@@ -144,10 +142,10 @@ def report(rows: int, sums: Array) -> dict[str, Any]:
 
 
 def _metrics(sums: Array) -> Array:
-    """Turn sums of shape (..., 6) into RMSE, MAE and R² of shape (..., 3); NaN: not defined."""
+    """Return RMSE, MAE and R², shape (..., 3), of sums, shape (..., 6); NaN if undefined."""
     rows, squares, absolutes, distances2, _, distances = np.moveaxis(sums, -1, 0)
     spread = distances2 - distances**2 / rows
-    # below this, the spread is what rounding left of a sum of equal values
+    # below this bound, the spread is the rounding error of equal values
     varies = spread > 1e-12 * distances2
     r2 = 1 - squares / np.where(varies, spread, np.nan)
     return np.stack([np.sqrt(squares / rows), absolutes / rows, r2], axis=-1)

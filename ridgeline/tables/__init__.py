@@ -1,6 +1,6 @@
-"""Tables in parts: found, read and written a part at a time, on threads or a Dask cluster.
+"""Find, read and write tables part by part, on threads or a Dask cluster.
 
-It knows files and columns, but neither what the columns mean nor what is computed from them.
+This package handles files and columns; what columns mean is left to the callers.
 """
 
 __all__ = ["engine", "place", "progress", "reading", "writing"]

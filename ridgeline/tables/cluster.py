@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster: how work is sent to them, and what can go wrong there."""
+"""Run tasks on the workers of a Dask cluster, and explain what can go wrong there."""
 
 import asyncio
 import atexit
@@ -15,8 +15,8 @@ from ridgeline import environment
 from ridgeline.errors import EngineError
 from ridgeline.tables.engine import ADDRESS
 
-PATIENCE = 5  # seconds a scheduler may take to answer, and its first worker to come
-AHEAD = 256  # tasks a cluster is given before the first result is taken, or twice its threads
+PATIENCE = 5  # seconds to wait for the scheduler's answer and its first worker
+AHEAD = 256  # tasks to submit before taking the first result; at least twice the threads
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,54 +24,54 @@ R = TypeVar("R")
 
 @contextmanager
 def executor(address: str) -> Iterator[tuple[Executor, Callable[..., Any], int]]:
-    """Give a cluster's executor; say in one sentence what is wrong with it or its workers."""
+    """Yield an executor, its task function and queue length; report failures as `EngineError`."""
     client = _client(address)
     from distributed.comm.core import CommClosedError
     from distributed.scheduler import KilledWorker
 
-    found = client.get_executor(pure=False)
+    pool = client.get_executor(pure=False)
     try:
         ahead = max(AHEAD, 2 * sum(client.nthreads().values()))
-        yield found, partial(_task, _signature()), ahead
+        yield pool, partial(_task, _signature()), ahead
     except (ModuleNotFoundError, RuntimeError) as error:
-        # the scheduler's comes as text, in an error of Dask's
-        lacking = re.search(r"No module named '([\w.]+)'", f"{error} {error.__cause__}")
-        if lacking is None:
+        # an import error of the scheduler arrives as text in an error of Dask's
+        missing = re.search(r"No module named '([\w.]+)'", f"{error} {error.__cause__}")
+        if missing is None:
             raise
         raise EngineError(
-            f"Dask's scheduler or workers can't import {lacking[1]}; start all of them in this "
-            "project's folder, with PYTHONPATH=. and the packages of requirements.txt"
+            f"Dask's scheduler or workers can't import {missing[1]}; start all of them in this "
+            "project's folder, with PYTHONPATH=. and the packages in requirements.txt"
         ) from None
     except (CommClosedError, CancelledError):
         raise EngineError(
-            f"the Dask scheduler at {address} went away; start it again, and run this again"
+            f"lost the connection to the Dask scheduler at {address}; restart it and try again"
         ) from None
     except KilledWorker as error:
         raise EngineError(
-            f"workers at {address} died again and again over the same task ({error.task}); see "
-            "their logs: mostly they have too little memory"
+            f"workers at {address} died repeatedly while running the same task ({error.task}); "
+            "see their logs; the usual cause is too little memory"
         ) from None
     finally:
-        found.shutdown(wait=False)
+        pool.shutdown(wait=False)
 
 
 @cache
 def _client(address: str) -> Any:
-    """Connect to a scheduler, once for all that a process does."""
+    """Connect to a scheduler, once per process."""
     try:
         from distributed import Client
     except ImportError:
         raise EngineError(
             f"{ADDRESS} is set, but Dask is not installed; install requirements-dask.txt, or unset "
-            "it to work on this machine"
+            f"{ADDRESS} to run on this machine"
         ) from None
     try:
         workers = asyncio.run(_workers(address))
         client: Any = Client(address, timeout=PATIENCE, set_as_default=False) if workers else None
-    except Exception as error:  # noqa: BLE001 - of what another server says, Dask makes any
+    except Exception as error:  # noqa: BLE001 - Dask raises any type for a bad reply
         raise EngineError(
             f"no Dask scheduler answers at {address} ({_reason(error)}); start it, or unset "
-            f"{ADDRESS} to work on this machine"
+            f"{ADDRESS} to run on this machine"
         ) from None
     if client is None:
         raise EngineError(
@@ -83,7 +83,7 @@ def _client(address: str) -> Any:
 
 
 async def _workers(address: str) -> int:
-    """Count a scheduler's workers, having waited for the first; a `Client` would wait for ever."""
+    """Count a scheduler's workers after waiting for the first; a `Client` would wait forever."""
     from distributed.core import rpc
     from distributed.security import Security
 
@@ -104,8 +104,8 @@ async def _workers(address: str) -> int:
 
 
 def _reason(error: BaseException | None) -> str:
-    """Tell an error's first cause that has a text, in a line."""
-    reason = f"nothing came back within {PATIENCE} seconds"
+    """Return the message of the deepest cause that has one, as a single line."""
+    reason = f"no reply within {PATIENCE} seconds"
     while error:
         reason = " ".join(str(error).split("\n")[0].split()) or reason
         error = error.__cause__
@@ -113,14 +113,14 @@ def _reason(error: BaseException | None) -> str:
 
 
 def _task(signature: tuple[str, ...], function: Callable[[T], R], item: T) -> R:
-    """Apply the function on a worker, unless it would make other bytes there than here."""
-    gc.enable()  # a stage is imported without it
+    """Apply the function on a worker; refuse if the worker would produce different bytes."""
+    gc.enable()  # importing a stage disables it
     here = _signature()
     if here != signature:
         theirs, ours = sorted({*here} - {*signature}), sorted({*signature} - {*here})
         raise EngineError(
-            f"a Dask worker would give other bytes: it has {' '.join(theirs)} instead of "
-            f"{' '.join(ours)}; start it in this project's folder, with the packages of "
+            f"a Dask worker would produce different bytes: it has {' '.join(theirs)} instead of "
+            f"{' '.join(ours)}; start it in this project's folder, with the packages in "
             "requirements.txt and OPENBLAS_CORETYPE=Haswell"
         )
     return function(item)
@@ -128,8 +128,8 @@ def _task(signature: tuple[str, ...], function: Callable[[T], R], item: T) -> R:
 
 @cache
 def _signature() -> tuple[str, ...]:
-    """Name what an output's bytes depend on, and see to it that BLAS uses one thread."""
-    import numpy  # noqa: F401 - so that its BLAS is loaded
+    """Return the versions that an output's bytes depend on; limit BLAS to one thread."""
+    import numpy  # noqa: F401 - loads its BLAS
     import threadpoolctl
 
     threadpoolctl.threadpool_limits(1, "blas")

@@ -1,4 +1,4 @@
-"""CSV, cut into blocks that can be parsed without the others."""
+"""CSV files, cut into blocks that can be parsed independently."""
 
 import codecs
 from collections.abc import Iterator, Sequence
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from ridgeline.tables.reading import Part
 
 NEWLINE, QUOTE = b'\n"'
-LONG_ROW = "straddling object"  # what pyarrow calls it, longer than a block of its own
-MAY_PRECEDE = np.isin(np.arange(256), [*b'\n\r,"'])  # a quote that begins a cell, by byte
-READ_BYTES = 1 << 24  # at a time, to count quotes
+LONG_ROW = "straddling object"  # in pyarrow's error for a row longer than its own block
+MAY_PRECEDE = np.isin(np.arange(256), [*b'\n\r,"'])  # by byte: may an opening quote follow it
+READ_BYTES = 1 << 24  # read at a time to count quotes
 
 
 def column_names(place: str) -> list[str]:
-    """Return the names of a file's columns, in its order."""
+    """Return the names of a file's columns, in file order."""
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    serial = pyarrow.csv.ReadOptions(use_threads=False)  # it tells the row that is wrong
+    serial = pyarrow.csv.ReadOptions(use_threads=False)  # its errors have row numbers
     with (
         _explaining_long_rows(place, place, 0),
         opened(place) as stream,
@@ -35,52 +35,51 @@ def column_names(place: str) -> list[str]:
 
 
 def size(place: str) -> int:
-    """Return how many bytes a file has."""
+    """Return a file's size in bytes."""
     with opened(place) as stream:
         return int(stream.size())
 
 
 def spans(place: str, block_bytes: int) -> Iterator[tuple[int, int | None, int]]:
-    """Cut a CSV file at ends of rows: yield spans of bytes, with their length.
+    """Cut a CSV file at row ends; yield each span's first byte, last byte (excluded) and length.
 
-    A line's end within quotes is no row's end: whether one is follows from the number of
-    quotes before it. That is not so in a file with a quote inside of an unquoted cell, which
-    is legible all the same; what comes from there on is left in one span.
+    A newline ends a row if the number of quotes before it is even. A quote inside an unquoted
+    cell, although valid, breaks this rule: everything from there on becomes one span.
     """
     with opened(place) as stream:
         total = stream.size()
         start, before, quoted = 0, NEWLINE, False
-        while (place_read := stream.tell()) + block_bytes < total:
+        while (position := stream.tell()) + block_bytes < total:
             chunk = stream.read(block_bytes)
-            if not place_read:
-                chunk = _unmarked(chunk)
+            if not position:
+                chunk = _mask_bom(chunk)
             cut, quoted, regular = _last_row_end(chunk, quoted, before)
             if not regular:
                 break
             before = chunk[-1]
             if cut:
-                end = place_read + cut
+                end = position + cut
                 yield start, end, end - start
                 start = end
         yield start, total if total - start <= 3 * block_bytes else None, total - start
 
 
 def read(part: "Part") -> Iterator[pa.RecordBatch]:
-    """Parse a block: text, and float64 in numeric columns where the block has only numbers."""
+    """Parse a block: text, or float64 in numeric columns if they have only numbers in it."""
     with _explaining_long_rows(part.file, part.place, part.first):
         yield from _batches(part)
 
 
 def _batches(part: "Part") -> Iterator[pa.RecordBatch]:
-    """Parse a block; where it can't be parsed, find out why as if the file were one block."""
-    if not part.columns:  # pyarrow would read all
+    """Parse a block; on failure parse the whole file, for an error with the right row number."""
+    if not part.columns:  # for pyarrow no columns means all
         yield pa.record_batch({})
         return
-    nothing = pa.RecordBatch.from_pylist([], pa.schema([(n, pa.string()) for n in part.columns]))
+    empty = pa.RecordBatch.from_pylist([], pa.schema([(n, pa.string()) for n in part.columns]))
     with opened(part.place) as stream:
         stream.seek(part.first)
         if part.last is None:
-            yield nothing
+            yield empty
             try:
                 with _reader(part, stream, ()) as reader:
                     yield from reader
@@ -92,7 +91,7 @@ def _batches(part: "Part") -> Iterator[pa.RecordBatch]:
         block = stream.read(part.last - part.first)
         ends = part.last == stream.size()
     if not part.begins and not block[:1000].strip() and not block.strip():
-        yield nothing  # but empty lines
+        yield empty  # the block has only blank lines
         return
     try:
         table = _parsed(part, block, part.numeric)
@@ -108,7 +107,7 @@ def _batches(part: "Part") -> Iterator[pa.RecordBatch]:
 
 
 def _fail_from_beginning(part: "Part") -> None:
-    """Parse a part that can't be parsed from its file's beginning: so the error counts rows."""
+    """Parse a bad part from its file's beginning, so that the error has the right row number."""
     if not part.begins:
         with opened(part.place) as stream:
             for _ in _reader(replace(part, header=None), stream, ()):
@@ -116,10 +115,9 @@ def _fail_from_beginning(part: "Part") -> None:
 
 
 def _check_quotes(file: str, place: str, first: int) -> None:
-    """Refuse a file that ends within quotes: pyarrow would make one cell of all behind one.
+    """Refuse a file that ends inside quotes: pyarrow would read all after the quote as one cell.
 
-    It is read from byte `first` on, where a row begins. Where a quote is inside of an unquoted
-    cell nobody can tell.
+    A row must begin at byte `first`. A file with a quote inside an unquoted cell is not checked.
     """
     quote, before, quoted, regular = 0, NEWLINE, False, True
     with opened(place) as stream:
@@ -128,7 +126,7 @@ def _check_quotes(file: str, place: str, first: int) -> None:
             begin = stream.tell() - len(chunk)
             if b'"' in chunk:
                 quote = begin + chunk.rfind(b'"')
-            _, quoted, regular = _last_row_end(chunk if begin else _unmarked(chunk), quoted, before)
+            _, quoted, regular = _last_row_end(chunk if begin else _mask_bom(chunk), quoted, before)
             before = chunk[-1]
     if quoted and regular:
         raise DataError(
@@ -159,29 +157,29 @@ def _reader(
     )
 
 
-def _unmarked(chunk: bytes) -> bytes:
-    """Put commas for a byte order mark, behind which a cell begins."""
+def _mask_bom(chunk: bytes) -> bytes:
+    """Replace a byte order mark by commas, since a quote after it opens a cell."""
     mark = codecs.BOM_UTF8
     return b"," * len(mark) + chunk[len(mark) :] if chunk.startswith(mark) else chunk
 
 
 def _last_row_end(chunk: bytes, quoted: bool, before: int) -> tuple[int, bool, bool]:
-    """Find the end of a chunk's last whole row.
+    """Find the end of a chunk's last complete row.
 
     Parameters
     ----------
     chunk : bytes
-        Some of a file.
+        Part of a file.
     quoted : bool
-        Whether it begins within quotes.
+        Whether it begins inside quotes.
     before : int
         The byte before it.
 
     Returns
     -------
     tuple of int, bool and bool
-        The place behind that row, 0 if there is none; whether the chunk ends within quotes;
-        whether each of its quotes begins or ends a cell, or follows another.
+        The index after that row, 0 if there is none; whether the chunk ends inside quotes;
+        whether each of its quotes opens or closes a cell, or follows another quote.
     """
     if b'"' not in chunk:
         return 0 if quoted else chunk.rfind(b"\n") + 1, quoted, True
@@ -192,7 +190,7 @@ def _last_row_end(chunk: bytes, quoted: bool, before: int) -> tuple[int, bool, b
     if opening.size and not opening[0]:
         previous[0] = before
     regular = bool(MAY_PRECEDE[previous].all())
-    # from the end, where one should be near; a line's end is a row's, if outside of quotes
+    # search backwards, since a newline outside quotes is usually near the end
     end = len(chunk)
     while (end := chunk.rfind(b"\n", 0, end)) >= 0:
         if (np.searchsorted(quotes, end) + quoted) % 2 == 0:
@@ -202,7 +200,7 @@ def _last_row_end(chunk: bytes, quoted: bool, before: int) -> tuple[int, bool, b
 
 @contextmanager
 def _explaining_long_rows(file: str, place: str, first: int) -> Iterator[None]:
-    """Say what is wrong where a row is longer than pyarrow reads at a time."""
+    """Raise a `DataError` for a row that is longer than pyarrow can read at a time."""
     try:
         yield
     except pa.ArrowInvalid as error:
@@ -210,6 +208,6 @@ def _explaining_long_rows(file: str, place: str, first: int) -> Iterator[None]:
             raise
         _check_quotes(file, place, first)
         raise DataError(
-            f"{file} can't be read; fix or remove it: a row that begins at byte {first} or later "
-            "is longer than 1 MB; mostly that is a quote that is not closed"
+            f"{file} can't be read; fix or remove it: a row that begins at or after byte {first} "
+            "is longer than 1 MB; the usual cause is a quote that is not closed"
         ) from None

@@ -1,8 +1,8 @@
-"""Where work runs: on threads of this process, or on the workers of a Dask cluster.
+"""Run functions on threads of this process, or on the workers of a Dask cluster.
 
-The cluster is the one whose scheduler ``DASK_SCHEDULER_ADDRESS`` names; without that variable
-Dask is not even imported. What is computed depends on neither: a function is applied to each
-item by itself, with one BLAS thread, and results come in the items' order.
+Dask is only imported if ``DASK_SCHEDULER_ADDRESS`` is set, to the address of the scheduler.
+Results do not depend on where work runs: a function is applied to each item separately, with
+one BLAS thread, and results are returned in the items' order.
 """
 
 import os
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from operator import call
 from typing import Any, Protocol, TypeVar
 
 ADDRESS = "DASK_SCHEDULER_ADDRESS"
@@ -18,18 +19,18 @@ ADDRESS = "DASK_SCHEDULER_ADDRESS"
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Sums are added in one order, by one kernel: the same bytes on every machine. OpenBLAS would
-# choose one by the processor; this one every x86 processor with AVX2 has, and others ignore it.
-# It looks when numpy is imported. Whoever sets another gets another dvc.lock: nobody is asked.
+# One thread and one kernel fix the order of additions, so outputs have the same bytes on every
+# machine. OpenBLAS reads both when numpy is imported. All x86 processors with AVX2 can use this
+# kernel, others ignore it. The environment can't override it: that would change dvc.lock.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["OPENBLAS_CORETYPE"] = "Haswell"
 
 
 class Map(Protocol):
-    """What `map` does: apply a function to items, give the results in the items' order."""
+    """The type of functions like `map`, with results in the items' order."""
 
     def __call__(self, function: Callable[..., R], items: Iterable[Any], /) -> Iterable[R]:
-        """Return an iterable of the results."""
+        """Apply the function to each item."""
 
 
 def mapped(
@@ -37,17 +38,17 @@ def mapped(
     items: Iterable[T],
     done: Callable[[T, R], object] | None = None,
 ) -> Iterator[R]:
-    """Apply a function to each item, many at a time.
+    """Apply a function to many items in parallel.
 
     Parameters
     ----------
     function : callable
-        A module's function, or a `functools.partial` of one, so that it can be sent to a
-        worker, as can items and results.
+        A module-level function or a `functools.partial` of one. Like items and results, it
+        must be picklable, to be sent to workers.
     items : iterable
-        Taken as workers need them: only so many are waited for at a time.
+        Consumed as workers become free: the number of pending items is limited.
     done : callable, optional
-        Told of each item and its result, in order.
+        Called with each item and its result, in order.
 
     Yields
     ------
@@ -57,7 +58,7 @@ def mapped(
     Raises
     ------
     EngineError
-        When the scheduler can't be reached, has no workers, or these can't do the work.
+        If the scheduler can't be reached or has no workers, or they can't do the work.
     """
     with _executor() as (executor, task, ahead):
         waiting: deque[tuple[T, Future[R]]] = deque()
@@ -82,13 +83,13 @@ def for_each(
     items: Iterable[T],
     done: Callable[[T, R], object] | None = None,
 ) -> None:
-    """Apply a function to each item for what it writes, or for what `done` does; see `mapped`."""
+    """Apply a function to each item for its side effects, or those of `done`; see `mapped`."""
     for _ in mapped(function, items, done):
         pass
 
 
 def over(read: Callable[[Any], object], done: Callable[..., object] | None = None) -> Map:
-    """Return a `mapped` whose function gets what `read` makes of an item, read by the worker."""
+    """Return a `mapped` that passes ``read(item)``, evaluated by the worker, to the function."""
 
     def mapped_over(function: Callable[..., R], items: Iterable[Any], /) -> Iterator[R]:
         return mapped(partial(_read, read, function), items, done)
@@ -97,13 +98,10 @@ def over(read: Callable[[Any], object], done: Callable[..., object] | None = Non
 
 
 def threads() -> int:
-    """Return how many threads to use: one a core that this process may run on.
-
-    Or ``PYTHON_CPU_COUNT``, by which Python itself overrides that number from 3.13 on.
-    """
-    told = os.environ.get("PYTHON_CPU_COUNT", "")
-    if told.isdecimal() and int(told):
-        return int(told)
+    """Return how many threads to use: ``PYTHON_CPU_COUNT``, or the cores this process may use."""
+    override = os.environ.get("PYTHON_CPU_COUNT", "")  # Python itself reads it from 3.13 on
+    if override.isdecimal() and int(override):
+        return int(override)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -113,20 +111,16 @@ def _read(read: Callable[[Any], object], function: Callable[..., R], item: objec
 
 @contextmanager
 def _executor() -> Iterator[tuple[Executor, Callable[..., Any], int]]:
-    """Give an executor, how a function is called on it, and how many tasks it should be given."""
+    """Yield an executor, the function that runs a task on it, and how many tasks to queue."""
     address = os.environ.get(ADDRESS)
     if address:
-        from ridgeline.tables import cluster  # imported here: most runs need none
+        from ridgeline.tables import cluster  # most runs do not need it
 
-        with cluster.executor(address) as found:
-            yield found
+        with cluster.executor(address) as on_cluster:
+            yield on_cluster
         return
     executor = ThreadPoolExecutor(threads())
     try:
-        yield executor, _call, 2 * threads()
+        yield executor, call, 2 * threads()
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def _call(function: Callable[[T], R], item: T) -> R:
-    return function(item)

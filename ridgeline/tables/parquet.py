@@ -1,4 +1,4 @@
-"""Parquet, cut at its row groups."""
+"""Parquet files, cut at row groups."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def column_names(place: str) -> list[str]:
-    """Return the names of a file's columns, in its order."""
+    """Return the names of a file's columns, in file order."""
     with opened(place) as stream:
         return list(pyarrow.parquet.read_schema(stream).names)
 
 
 def size(place: str) -> int:
-    """Return how many rows a file has."""
+    """Return the number of rows in a file."""
     with opened(place) as stream:
         return int(pyarrow.parquet.read_metadata(stream).num_rows)
 
 
 def spans(place: str, part_rows: int) -> Iterator[tuple[int, int | None, int]]:
-    """Put row groups together up to `part_rows` rows: yield spans of them, with their rows."""
+    """Join row groups up to `part_rows` rows; yield each span's first, last (excluded) and rows."""
     with opened(place) as stream:
         metadata = pyarrow.parquet.read_metadata(stream)
     first, rows = 0, 0
@@ -40,7 +40,7 @@ def spans(place: str, part_rows: int) -> Iterator[tuple[int, int | None, int]]:
 
 
 def read(part: "Part") -> Iterator[pa.RecordBatch]:
-    """Read row groups, with the types that the file has."""
+    """Yield the rows of the part's row groups, with the types of the file."""
     with opened(part.place) as stream, pyarrow.parquet.ParquetFile(stream) as parquet:
         schema = pa.schema([parquet.schema_arrow.field(name) for name in part.columns])
         for field in schema:

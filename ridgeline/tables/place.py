@@ -1,4 +1,4 @@
-"""Where a table's files are: in folders here, or in S3."""
+"""Locate and open a table's files, in local folders or in S3."""
 
 import fnmatch
 import glob
@@ -23,36 +23,36 @@ def find(source: str | Path) -> tuple[str, ...]:
     Raises
     ------
     DataError
-        When there are no such files, or they are neither all CSV nor all Parquet.
+        If there are no such files, or they are neither all CSV nor all Parquet.
     """
     found = _in_s3(source) if isinstance(source, str) and source.startswith(S3) else _here(source)
     kinds = {PurePosixPath(file).suffix.lower() for file in found}
     if len(kinds) != 1 or not kinds <= set(SUFFIXES):
-        what = f"holds {' and '.join(sorted(kinds))} files" if kinds else "is not there, or empty"
+        what = f"holds {' and '.join(sorted(kinds))} files" if kinds else "is missing or empty"
         raise DataError(
-            f"{source} {what}; name a .csv or .parquet file, or a folder or glob of either kind"
+            f"{source} {what}; name a .csv or .parquet file, or a folder or glob of only one kind"
         )
     return tuple(sorted(found))
 
 
 def absolute(file: str) -> str:
-    """Return how to name a file from anywhere."""
+    """Return a file's absolute path or S3 address."""
     return file if file.startswith(S3) else str(Path(file).absolute())
 
 
 def is_csv(file: str) -> bool:
-    """Return whether a file is CSV, by its name."""
+    """Return whether a file's name ends with ``.csv``."""
     return file.lower().endswith(".csv")
 
 
 def opened(file: str) -> pa.NativeFile:
-    """Open a file for reading at any position."""
+    """Open a file for random-access reading."""
     return _filesystem(file).open_input_file(file.removeprefix(S3))
 
 
 @contextmanager
 def explaining(file: str) -> Iterator[None]:
-    """Raise a `DataError` that names the file for whatever keeps it from being read."""
+    """Turn errors of reading a file into a `DataError` that names it."""
     try:
         yield
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
@@ -67,7 +67,7 @@ def _here(source: str | Path) -> list[str]:
     elif path.is_file():
         found = [path]
     else:
-        found = [Path(name) for name in glob.glob(str(source))]  # noqa: PTH207 - Path.glob takes no absolute pattern
+        found = [Path(name) for name in glob.glob(str(source))]  # noqa: PTH207 - Path.glob rejects absolute patterns
     return [str(file) for file in found if file.is_file()]
 
 
@@ -93,7 +93,7 @@ def _in_s3(source: str) -> list[str]:
 
 
 def _matches(path: str, pattern: str) -> bool:
-    """Tell whether a path matches a glob, in which ``*`` stands for no ``/``."""
+    """Return whether a path matches a glob whose ``*`` does not match ``/``."""
     names, patterns = path.split("/"), pattern.split("/")
     return len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))
 

@@ -1,4 +1,4 @@
-"""How far a stage is, for whoever waits: a bar on a terminal, a line now and then in a log."""
+"""Show a stage's progress: a bar on a terminal, an occasional line in a log."""
 
 import shutil
 import sys
@@ -9,50 +9,45 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-BAR_SECONDS, LOG_SECONDS = 0.1, 30  # between what is shown; the first after a second
+BAR_SECONDS, LOG_SECONDS = 0.1, 30  # between updates; the first comes after one second
 CLEAR = "\r\033[K"
 LOG_LINE = "{desc}: {n_fmt} of about {total_fmt} rows, {rate_fmt}, {remaining} left"
 
 
 class Done(Protocol):
-    """What is told of work that is done; see `bar`."""
+    """The function that `bar` yields."""
 
     def __call__(self, part: "Sized", result: object = None, rows: int | None = None) -> None:
-        """Tell of a part, and how many rows it had, if that is not its size."""
+        """Report a finished part, and its number of rows if that differs from its size."""
 
 
 class Sized(Protocol):
-    """What has a share of the work."""
+    """A part of the work."""
 
     @property
     def size(self) -> int:
-        """How much it is, in the unit of the whole."""
+        """Its size, in the unit of the total."""
 
 
 @contextmanager
 def bar(stage: str, size: Callable[[], int]) -> Iterator[Done]:
-    """Give a function that tells of work done; nothing is shown of what takes less than a second.
+    """Yield a function that reports progress; nothing is shown during the first second.
 
     Parameters
     ----------
     stage : str
-        What the bar is called.
+        The bar's label.
     size : callable
-        Returns how much there is to do, in the unit of the parts' sizes. It is only called
-        when there is something to show.
-
-    Yields
-    ------
-    callable
-        Takes a part that is done; see `Done`.
+        Returns the total in the unit of the parts' sizes; only called if something is shown.
     """
     terminal = sys.stderr.isatty()
+    before, after = ("\r", "") if terminal else ("", "\n")
     pause = BAR_SECONDS if terminal else LOG_SECONDS
     started = time.monotonic()
     due = started + 1
     done = seen = total = 0
 
-    def add(part: Sized, result: object = None, rows: int | None = None) -> None:  # noqa: ARG001 - engine.mapped tells of it
+    def add(part: Sized, result: object = None, rows: int | None = None) -> None:  # noqa: ARG001 - engine.mapped passes it
         nonlocal done, seen, total, due
         done += part.size
         seen += part.size if rows is None else rows
@@ -60,7 +55,7 @@ def bar(stage: str, size: Callable[[], int]) -> Iterator[Done]:
         if now < due:
             return
         due, total = now + pause, total or size()
-        told = tqdm.format_meter(
+        line = tqdm.format_meter(
             seen,
             round(seen * max(total / done, 1)) if done else None,
             now - started,
@@ -70,12 +65,7 @@ def bar(stage: str, size: Callable[[], int]) -> Iterator[Done]:
             ncols=shutil.get_terminal_size().columns - 1 if terminal else None,
             bar_format=None if terminal else LOG_LINE,
         )
-        print(
-            f"\r{told}" if terminal else told,
-            end="" if terminal else "\n",
-            file=sys.stderr,
-            flush=True,
-        )
+        print(f"{before}{line}", end=after, file=sys.stderr, flush=True)
 
     try:
         yield add

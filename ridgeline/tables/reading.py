@@ -1,4 +1,4 @@
-"""Tables as CSV or Parquet files, read in parts that need not know of each other."""
+"""Read tables of CSV or Parquet files in independent parts."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,20 +18,17 @@ from ridgeline.tables import csv, parquet, place
 
 Array = npt.NDArray[np.float64]
 PART_ROWS = 100_000
-BLOCK_BYTES = 1 << 24  # of CSV, a part: some 100,000 rows of 20 columns
+BLOCK_BYTES = 1 << 24  # per part of CSV: about 100,000 rows of 20 columns
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some consecutive rows of a table's file: a block of CSV, or row groups of Parquet.
+    """Consecutive rows of a file, which any worker can read: a CSV block or Parquet row groups.
 
-    It can be sent elsewhere, and read there by itself.
-
-    `number` counts the table's parts from 0. `file` is the file as it was named, `place` where
-    it is found from anywhere; `first` and `last` are the span of bytes or row groups, last
-    excluded (None: to the end); `size` its share of `Table.size`. `header` are the columns'
-    names for a block that doesn't begin with them; `missing_values` the texts that mean missing
-    in CSV.
+    `number` counts the table's parts from 0. `file` is the file as the user named it, `place` its
+    absolute path. `first` and `last` are the span of bytes or row groups, last excluded (None: to
+    the end); `size` is its share of `Table.size`. `header` has the column names if the block does
+    not begin with them; `missing_values` are the texts that mean missing in CSV.
     """
 
     number: int
@@ -52,27 +49,27 @@ class Part:
         return self.first == 0
 
     def tables(self) -> Iterator[pa.Table]:
-        """Read it, at most `part_rows` rows at a time; at least once, if there are none.
+        """Yield tables of at most `part_rows` rows, at least one even if there are no rows.
 
-        A column that the file lacks is absent, so that whoever checks the data can say which
-        file it is. CSV cells come as text, and those of a numeric column as float64, where all
-        of the block are numbers; Parquet's come with their types.
+        Columns that the file does not have are left out, for the data check to report. CSV cells
+        are text, or float64 in numeric columns if the block has only numbers there; Parquet
+        columns keep their types.
         """
         with place.explaining(self.file):
             yield from _in_parts(_format(self.file).read(self), self.part_rows)
 
     def table(self) -> pa.Table:
-        """Read all of it."""
+        """Return all rows."""
         return pa.concat_tables(list(self.tables()))
 
     def frame(self) -> pd.DataFrame:
-        """Read all of it, as a data frame."""
+        """Return all rows as a data frame."""
         return as_frame(self.table())
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table's files and the columns that are wanted of it; see `Part` for how they come."""
+    """A table's files and the columns to read; see `Part` for their types."""
 
     files: tuple[str, ...]
     columns: tuple[str, ...]
@@ -82,21 +79,21 @@ class Table:
     missing_values: tuple[str, ...] | None = None
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
-        """Read the table, at most `part_rows` rows at a time."""
+        """Yield data frames of at most `part_rows` rows."""
         for part in self.parts():
             for table in part.tables():
                 yield as_frame(table)
 
     def parts(self) -> Iterator[Part]:
-        """Find where to cut the files, at least one part of each. Rows are not parsed for that."""
+        """Yield the parts of the files, at least one of each, without parsing rows."""
         numbers = count()
         for file in self.files:
             with place.explaining(file):
                 names = column_names(file)
-                twice = [name for name in self.columns if names.count(name) > 1]
-                if twice:
+                duplicates = [name for name in self.columns if names.count(name) > 1]
+                if duplicates:
                     raise DataError(
-                        f"{file} has two columns called {twice[0]!r}; rename or remove one"
+                        f"{file} has two columns called {duplicates[0]!r}; rename or remove one"
                     )
                 wanted = tuple(name for name in self.columns if name in names)
                 limit = self.block_bytes if place.is_csv(file) else self.part_rows
@@ -135,31 +132,29 @@ def open_table(
     Parameters
     ----------
     source : str or Path
-        A CSV or Parquet file, a folder (its CSV or Parquet files, not those in folders below),
-        or a glob; here, or in S3 where it begins with ``s3://``. S3's keys, region and
-        ``AWS_ENDPOINT_URL`` are taken from the environment.
+        A CSV or Parquet file, a folder (without its subfolders) or a glob; in S3 if it begins
+        with ``s3://``, with keys, region and ``AWS_ENDPOINT_URL`` from the environment.
     columns : sequence of str
         The columns to read, in this order.
     numeric : sequence of str
-        Those of them that CSV should have numbers in.
+        Those of them that should hold numbers in CSV.
     part_rows : int
-        How many rows are read of a part at a time, and how many row groups of Parquet, of
-        fewer rows each, are a part.
+        How many rows to read at a time. Smaller Parquet row groups are joined up to this size.
     block_bytes : int
-        How long a part of CSV is, at the most by a row.
+        The approximate size of a CSV part in bytes; parts are cut at row ends.
     missing_values : sequence of str, optional
-        The texts that mean missing in CSV; by default those of pyarrow. (In a column of numbers
-        that also holds for NaN, and in Parquet for nulls alone.)
+        The texts that mean missing in CSV; by default those of pyarrow. NaN is missing in
+        numeric columns too. Texts in Parquet files never mean missing.
 
     Returns
     -------
     Table
-        Its files in the order of their names.
+        The table, its files sorted by name.
 
     Raises
     ------
     DataError
-        When there are no such files, or they are neither all CSV nor all Parquet.
+        If there are no such files, or they are neither all CSV nor all Parquet.
     """
     missing = None if missing_values is None else tuple(missing_values)
     return Table(
@@ -168,7 +163,7 @@ def open_table(
 
 
 def column_names(file: str | Path) -> list[str]:
-    """Return the names of a file's columns, in its order."""
+    """Return the names of a file's columns, in file order."""
     with place.explaining(str(file)):
         return list(_format(str(file)).column_names(str(file)))
 
@@ -176,12 +171,12 @@ def column_names(file: str | Path) -> list[str]:
 def missing_texts(
     columns: Sequence[str], missing_values: Sequence[str], part: Part
 ) -> Counter[tuple[str, str]]:
-    """Count the cells of a part of CSV that are missing because of their text, by column and text.
+    """Count the cells of a CSV part whose text means missing, by column and text.
 
     Returns
     -------
     Counter of (str, str)
-        Column and text, empty cells apart. Of Parquet nothing: there a text is what it says.
+        The counts, without empty cells. Empty for Parquet, where no text means missing.
     """
     found: Counter[tuple[str, str]] = Counter()
     if not place.is_csv(part.file):
@@ -196,13 +191,13 @@ def missing_texts(
 
 
 def arrays(features: Sequence[str], target: str, part: Part) -> tuple[Array, Array]:
-    """Read a part of float64 columns as X of shape (m, p), columns contiguous, and y (m,)."""
+    """Return a part of float64 columns as X, shape (m, p), in Fortran order, and y, shape (m,)."""
     joined = numbers(part.table(), (*features, target))
     return joined[:-1].T, joined[-1]
 
 
 def numbers(table: pa.Table, columns: Sequence[str]) -> Array:
-    """Return number columns as the rows of one array, shape (columns, rows); missing is NaN."""
+    """Return numeric columns as the rows of an array, shape (columns, rows); missing is NaN."""
     values = np.empty((len(columns), len(table)))
     for row, name in zip(values, columns, strict=True):
         row[:] = table[name].to_numpy()
@@ -210,9 +205,8 @@ def numbers(table: pa.Table, columns: Sequence[str]) -> Array:
 
 
 def as_frame(table: pa.Table) -> pd.DataFrame:
-    """Convert rows to a data frame, each value by its own type."""
-    # what pandas kept there of an index, and of integers beside nulls as floats, would make
-    # rows and values depend on who wrote the file
+    """Convert rows to a data frame; integers next to nulls stay integers."""
+    # with pandas metadata the result would depend on the program that wrote the file
     frame: pd.DataFrame = table.to_pandas(
         ignore_metadata=True, integer_object_nulls=True, use_threads=False
     )
@@ -229,11 +223,11 @@ def _size(file: str) -> int:
 
 
 def _in_parts(batches: Iterable[pa.RecordBatch], part_rows: int) -> Iterator[pa.Table]:
-    """Put batches of any size together, or cut them up, to tables of `part_rows` rows."""
+    """Regroup batches of any size into tables of `part_rows` rows; the last may be smaller."""
     waiting: list[pa.RecordBatch] = []
     rows, parts = 0, 0
     for batch in batches:
-        waiting = [*waiting, batch] if rows else [batch]  # an empty one only tells the columns
+        waiting = [*waiting, batch] if rows else [batch]  # an empty batch only has the schema
         rows += len(batch)
         while rows >= part_rows:
             room = len(batch) - (rows - part_rows)

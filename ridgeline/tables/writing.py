@@ -1,4 +1,4 @@
-"""Tables written in parts, by workers that need not know of each other; whole or absent."""
+"""Write tables in independent parts; a table only appears when it is complete."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,19 +16,19 @@ from ridgeline.tables.reading import as_frame
 
 @contextmanager
 def parquet(folder: Path) -> Iterator[Path]:
-    """Give a folder to write a new table's parts to, by `parquet_part`, wherever that runs.
+    """Yield a folder for the parts of a new table, which workers write with `parquet_part`.
 
     Parameters
     ----------
     folder : Path
-        Where the table shall stand. It appears there, whole, when the block ends without an
-        exception; what stood there before stays until then.
+        Where the complete table is moved to when the block ends without an exception. A
+        previous table stays there until then.
 
     Yields
     ------
     Path
-        The absolute path of a folder beside it. A worker that is given up but still at work
-        when the block ends finds it gone: nothing is added to a table that stands.
+        The absolute path of a folder beside it. It is gone when the block ends, so that a
+        worker that still runs can't add to a complete table.
     """
     with replacing(folder) as partial, scratch(folder) as place:
         parts = place / "parts"
@@ -39,13 +39,13 @@ def parquet(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def parquet_part(folder: Path, number: int) -> Iterator[Callable[[pa.Table], None]]:
-    """Give a function that adds rows to part `number` of the table that is written to `folder`.
+    """Yield a function that appends tables of float and text columns to a part in `folder`.
 
-    The part is there, whole, when the block ends, also when two workers write it at once. It
-    takes tables of float and text columns; what is not float becomes text. No rows, no part.
+    The part appears, complete, when the block ends, even if two workers write it at once.
+    Columns that are not float become text. Without rows, no part is written.
     """
     path = folder / f"part-{number:05}.parquet"
-    # beside the folder: what a killed worker leaves would become part of the table
+    # outside the folder: what a killed worker leaves must not become part of the table
     partial = folder.with_name(f".{path.name}.{uuid4().hex}")
     writer: pyarrow.parquet.ParquetWriter | None = None
 
@@ -55,16 +55,16 @@ def parquet_part(folder: Path, number: int) -> Iterator[Callable[[pa.Table], Non
             return
         table = table.cast(_schema(table.schema))
         if writer is None:
-            # floats repeat too seldom for a dictionary; but 0 and 1 of one-hot columns do
+            # a dictionary only pays for repeated values, such as 0 and 1 of one-hot columns
             few = [field.name for field in table.schema if _has_few_values(table[field.name])]
             writer = pyarrow.parquet.ParquetWriter(
                 partial,
                 table.schema,
                 use_dictionary=few,
-                compression="none",  # of floats it would save a tenth, for twice the time
+                compression="none",  # for floats it saves a tenth and doubles the time
                 write_statistics=False,
             )
-        with naming(partial):  # here, for several tables may be written at once
+        with naming(partial):  # not around the yield: several writers may be open at once
             writer.write_table(table)
 
     try:
@@ -79,23 +79,23 @@ def parquet_part(folder: Path, number: int) -> Iterator[Callable[[pa.Table], Non
 
 @contextmanager
 def csv(path: Path) -> Iterator[Path]:
-    """Give a folder to write the parts of a CSV file to, by `csv_part`.
+    """Yield a folder for the parts of a CSV file, written with `csv_part`.
 
-    They are put together at `path`, in their order, when the block ends without an exception.
+    They are concatenated to `path`, in order, when the block ends without an exception.
     """
     with scratch(path) as folder:
         yield folder
         with replacing(path) as partial, partial.open("wb") as whole:
-            for part in sorted(folder.glob("[!.]*")):  # what a killed worker left has a dot
+            for part in sorted(folder.glob("[!.]*")):  # a dot marks leftovers of killed workers
                 with part.open("rb") as file:
                     shutil.copyfileobj(file, whole)
 
 
 @contextmanager
 def csv_part(folder: Path, number: int) -> Iterator[Callable[[pa.Table], None]]:
-    """Give a function that adds rows to a part of a CSV file, as `parquet_part` does.
+    """Yield a function that appends rows to a part of a CSV file; see `parquet_part`.
 
-    The first part, 0, begins with the columns' names, be there rows or not.
+    Part 0 begins with the column names, even if its tables have no rows.
     """
     path = folder / f"{number:09}"
     partial = path.with_name(f".{path.name}.{uuid4().hex}")
@@ -110,13 +110,13 @@ def csv_part(folder: Path, number: int) -> Iterator[Callable[[pa.Table], None]]:
 
 
 def as_table(frame: pd.DataFrame) -> pa.Table:
-    """Make a table of a data frame of float and text columns; its index is dropped."""
+    """Convert a data frame of float and text columns to a table, without its index."""
     fields = [
         (name, pa.float64() if pd.api.types.is_float_dtype(frame[name]) else pa.string())
         for name in frame.columns
     ]
     table = pa.Table.from_pandas(frame, schema=pa.schema(fields), preserve_index=False)
-    return table.replace_schema_metadata(None)  # pandas puts its version there
+    return table.replace_schema_metadata(None)  # it contains pandas' version
 
 
 def _schema(schema: pa.Schema) -> pa.Schema:
@@ -133,13 +133,13 @@ def _has_few_values(column: pa.ChunkedArray) -> bool:
 
 
 def predictions(output: Path) -> AbstractContextManager[Path]:
-    """Give a folder to write parts to: of a CSV file if `output` is named so, else of a table."""
+    """Yield a folder for the parts of a CSV file if `output` ends with .csv, else of Parquet."""
     return csv(output) if output.suffix == ".csv" else parquet(output)
 
 
 def predictions_part(
     output: Path, folder: Path, number: int
 ) -> AbstractContextManager[Callable[[pa.Table], None]]:
-    """Give a function that adds rows to part `number` of what `predictions` makes."""
+    """Yield a function that appends rows to part `number` of the output of `predictions`."""
     write = csv_part if output.suffix == ".csv" else parquet_part
     return write(folder, number)

@@ -10,8 +10,8 @@ from mlflow.entities.model_registry import ModelVersion
 
 from ridgeline.config import Data
 from ridgeline.errors import ModelError, TrackingError
-from ridgeline.tracking import registry
 from ridgeline.tracking.records import MD5
+from ridgeline.tracking.registry import Registry, number
 from ridgeline.tracking.store import experiment_id, speaking_of_mlflow
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ REQUIREMENTS = [
 ]
 
 
-def logged_model(client: mlflow.MlflowClient, experiment: str, md5: str) -> LoggedModel | None:
+def find(client: mlflow.MlflowClient, experiment: str, md5: str) -> LoggedModel | None:
     """Find the newest model in MLflow that was logged from this content, all its files with it."""
     with speaking_of_mlflow():
         logged = client.search_logged_models(
@@ -72,7 +72,7 @@ def log(run_id: str, path: Path, md5: str) -> None:
         mlflow.end_run("RUNNING")  # there is more to write; who is killed then has not finished
 
 
-def load_model(client: mlflow.MlflowClient, version: ModelVersion) -> "Pipeline":
+def load(registry: Registry, version: ModelVersion) -> "Pipeline":
     """Load a version as the scikit-learn pipeline it is, without running code from the file.
 
     MLflow would also unpickle one, and trust whatever types a skops file's own MLmodel lists.
@@ -84,7 +84,7 @@ def load_model(client: mlflow.MlflowClient, version: ModelVersion) -> "Pipeline"
     TrackingError
         When MLflow can't be reached.
     """
-    import skops.io  # here, for it takes a second with scikit-learn, and few callers load anything
+    import skops.io  # imported here: it takes a second, and few callers load a model
     from mlflow.artifacts import download_artifacts
 
     uri = f"models:/{version.name}/{version.version}"
@@ -98,7 +98,7 @@ def load_model(client: mlflow.MlflowClient, version: ModelVersion) -> "Pipeline"
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 - torn files raise whatever their readers do
-        registry.reread(client, version)  # where it is MLflow that is away, this says so
+        registry.reread(version)  # raises a TrackingError if MLflow is away
         reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
     raise ModelError(
         f"{uri} can't be loaded ({reason}); restore MLflow's artifacts, or delete the version and "
@@ -106,17 +106,15 @@ def load_model(client: mlflow.MlflowClient, version: ModelVersion) -> "Pipeline"
     )
 
 
-def load_selected(
-    client: mlflow.MlflowClient, name: str, md5: str, wanted: str, data: Data
-) -> "Pipeline":
-    """Load the version that ``predict.model`` selects: the candidate's, or the one with an alias.
+def load_selected(registry: Registry, md5: str, wanted: str, data: Data) -> "Pipeline":
+    """Load the version that ``predict.model`` selects: the candidate, or the one with an alias.
 
     Parameters
     ----------
-    client : MlflowClient
-        As by `store.connect`.
-    name, md5 : str
-        The registered model, and the md5 of the candidate's file.
+    registry : Registry
+        The registered model.
+    md5 : str
+        The md5 of the candidate's file.
     wanted : str
         "candidate", or an alias.
     data : Data
@@ -132,15 +130,15 @@ def load_selected(
     from ridgeline.model import features
 
     if wanted == "candidate":
-        version = registry.find(client, name, md5)
-        lacks = f"with md5 {md5}; register it again with 'dvc repro -f -s register'"
+        version = registry.find(md5)
+        missing = f"with md5 {md5}; register it again with 'dvc repro -f -s register'"
     else:
-        version = registry.with_alias(client, name, wanted)
-        lacks = f"with the alias {wanted}; give it to one, or change predict.model in params.yaml"
+        version = registry.with_alias(wanted)
+        missing = f"with the alias {wanted}; give it to one, or change predict.model in params.yaml"
     if version is None:
-        raise TrackingError(f"MLflow has no version of {name} {lacks}")
-    model = load_model(client, version)
-    what = f"{name} version {registry.number(version)}"
+        raise TrackingError(f"MLflow has no version of {registry.name} {missing}")
+    model = load(registry, version)
+    what = f"{registry.name} version {number(version)}"
     if "preprocessor" not in getattr(model, "named_steps", {}):
         raise ModelError(f"{what} was not made by this pipeline; change predict.model")
     gone = features.lacking(model["preprocessor"], data.numeric, data.categorical)

@@ -8,32 +8,34 @@ from pathlib import Path
 
 import psutil
 
-# What the pipeline itself writes into git's tree; it says nothing of the code that wrote it.
+from ridgeline.tracking.records import BASELINE, COMMIT, DIRTY, EXECUTION, EXPERIMENT, REMOTE
+
+# What the pipeline writes into git's tree: a change there is no change of the code.
 WRITTEN = (":!dvc.lock", ":!metrics", ":!plots")
 
 
 def tags() -> dict[str, str]:
-    """Tell the state of the code, the DVC experiment and the execution that now run.
+    """Return tags for the code, the DVC experiment and the execution that are running.
 
     Returns
     -------
     dict
         ``git.commit``; ``git.dirty``: whether anything but the pipeline's own outputs differs
         from that commit; ``git.remote`` without its login; ``dvc.experiment`` and
-        ``dvc.baseline`` in an experiment; ``dvc.execution``, see `execution`. What there is
-        not (no git, no remote, no experiment) is left out.
+        ``dvc.baseline`` in an experiment; ``dvc.execution``, see `execution`. A tag that does not
+        apply (no git, no remote, no experiment) is left out.
     """
-    found = {"dvc.execution": execution()}
+    found = {EXECUTION: execution()}
     commit = git("rev-parse", "HEAD")
     if commit:
         changed = git("--no-optional-locks", "status", "--porcelain", "--", ":/", *WRITTEN)
-        found |= {"git.commit": commit, "git.dirty": str(bool(changed)).lower()}
+        found |= {COMMIT: commit, DIRTY: str(bool(changed)).lower()}
     remote = remote_url()
     if remote:
-        found["git.remote"] = public(remote)
+        found[REMOTE] = public(remote)
     for tag, variable in (
-        ("dvc.experiment", "DVC_EXP_NAME"),
-        ("dvc.baseline", "DVC_EXP_BASELINE_REV"),
+        (EXPERIMENT, "DVC_EXP_NAME"),
+        (BASELINE, "DVC_EXP_BASELINE_REV"),
     ):
         if os.environ.get(variable):
             found[tag] = os.environ[variable]
@@ -41,13 +43,13 @@ def tags() -> dict[str, str]:
 
 
 def execution() -> str:
-    """Name this execution of the pipeline: the same for all stages that one DVC process runs.
+    """Return the name of this execution, the same for all stages that one DVC process runs.
 
     Returns
     -------
     str
-        Machine, process and the second after the machine's start in which the process began:
-        ``host/4711/11862.31``. A stage that DVC doesn't run is an execution of its own.
+        Machine, process, and when the process began in seconds after the machine's start:
+        ``host/4711/11862.31``. A stage that DVC does not run is an execution of its own.
     """
     me = psutil.Process()
     dvc = next((p for p in me.parents() if _is_dvc(p)), me)
@@ -55,7 +57,7 @@ def execution() -> str:
 
 
 def is_over(name: str) -> bool:
-    """Tell whether an execution is known to be over: one of this machine, its process gone."""
+    """Return whether an execution on this machine is over; False if it is on another machine."""
     host, pid, began = name.rsplit("/", 2)
     if host != platform.node():
         return False
@@ -67,15 +69,15 @@ def is_over(name: str) -> bool:
 
 
 def remote_url() -> str:
-    """Return the URL that git would fetch from by default; empty, if there is none."""
+    """Return the URL that git fetches from by default; empty if there is none."""
     url = git("ls-remote", "--get-url")
-    return "" if url == "origin" else url  # so git says that it has none
+    return "" if url == "origin" else url  # git's answer if it has no remote
 
 
 def public(text: str) -> str:
-    """Leave the login out of the URLs in a text; of ssh's only the password, the user is its place.
+    """Remove logins from the URLs in a text, and queries, which may hold a token.
 
-    Also what comes after a ``?``, where some keep a token.
+    Of an ssh URL only the password is removed: the user is part of the address.
     """
     text = re.sub(r"(ssh://[^/:@\s]*):[^/\s]*@", r"\1@", text)
     text = re.sub(r"(?<!ssh)://[^/\s]*@", "://", text)
@@ -83,7 +85,7 @@ def public(text: str) -> str:
 
 
 def git(*arguments: str, folder: Path | None = None) -> str:
-    """Ask git; return what it prints, nothing where there is no git or no answer."""
+    """Run git; return what it prints, or nothing if there is no git or it fails."""
     try:
         done = subprocess.run(
             ["git", *arguments], capture_output=True, text=True, check=True, cwd=folder
@@ -94,12 +96,12 @@ def git(*arguments: str, folder: Path | None = None) -> str:
 
 
 def _began(process: psutil.Process) -> str:
-    # counted from the machine's start, for the clock may be set
+    # relative to the machine's start, since the clock may be set
     return f"{process.create_time() - psutil.boot_time():.2f}"
 
 
 def _is_dvc(process: psutil.Process) -> bool:
     try:
         return any(Path(part).name == "dvc" for part in process.cmdline()[:3])
-    except psutil.Error:  # it is someone else's, or has just ended
+    except psutil.Error:  # another user's, or it has just ended
         return False

@@ -22,8 +22,19 @@ Values = dict[str, Any]
 PARAMS = "params.yaml"
 TABLES = (".csv", ".parquet")
 CODE = ("ridgeline", "stages")
-MD5 = "dvc.md5"  # the tag that has the md5 of a model's file
-DIGEST = "dvc.lock"  # the tag that has a record's digest
+
+# The names of all tags. On runs and versions: the stage with the md5 of its entry in dvc.lock (set
+# last, so only complete runs carry it), and where it comes from.
+STAGE, DIGEST, DEPS, OUTS = "dvc.stage", "dvc.lock", "dvc.deps.", "dvc.outs."
+COMMIT, DIRTY, REMOTE = "git.commit", "git.dirty", "git.remote"
+EXPERIMENT, BASELINE, EXECUTION = "dvc.experiment", "dvc.baseline", "dvc.execution"
+# On versions and logged models: the md5 of the model's file.
+MD5 = "dvc.md5"
+# On versions: the gate's decision and why, the score and the md5 of its validation rows, and the
+# champion that the version was compared with.
+DECISION, REASON = "gate.decision", "gate.reason"
+RMSE, ROWS = "validation.rmse", "validation.md5"
+RIVAL, RIVAL_RMSE = "gate.champion", "gate.champion_rmse"
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Record:
         """Name the stage and the md5 of each dep and out, as MLflow's tags."""
         files = [("deps", self.deps), ("outs", self.outs)]
         md5s = {tag(kind, path): md5 for kind, part in files for path, md5 in part.items()}
-        return {"dvc.stage": self.name} | md5s
+        return {STAGE: self.name} | md5s
 
 
 def md5_of(path: Path) -> str:

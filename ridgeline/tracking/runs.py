@@ -1,7 +1,6 @@
-"""MLflow runs, each written from what DVC tracks of a stage: its params, metrics and outputs.
+"""MLflow runs, written from what DVC tracks of a stage: its params, metrics and outputs.
 
-Because nothing else goes into it, a stage's run can be written by the stage as it ends, or
-later, from the files alone.
+Nothing else goes into a run, so it can be written when the stage ends, or later from the files.
 """
 
 import json
@@ -18,18 +17,18 @@ from ridgeline.tracking.store import connect, experiment_id, speaking_of_mlflow
 
 ARTIFACTS, MODEL = (".json", ".csv", ".png"), ".joblib"
 DAY = 24 * 3600 * 1000  # milliseconds
-BATCH = 100  # what MLflow takes of params in one call; of metrics it takes more
+BATCH = 100  # params that MLflow takes in one call; it takes more metrics
 
 
 def log_stage(name: str, experiment: str, started: float) -> None:
-    """Write the run of a stage that has just done its work.
+    """Write the run of a stage that has just written its outputs.
 
     Parameters
     ----------
     name : str
-        The stage; its deps and outputs must be there.
+        The stage.
     experiment : str
-        The MLflow experiment; it is made if missing.
+        The MLflow experiment, created if missing.
     started : float
         When the stage began, in seconds since the epoch.
 
@@ -51,10 +50,10 @@ def log_missing(
     origin_tags: dict[str, str],
     folder: Path = Path(),
 ) -> bool:
-    """Write a stage's run, unless MLflow has a finished one of just this; return whether.
+    """Write a stage's run unless MLflow has a finished one; return whether it was written.
 
-    It lacks one when it was down, or was another server, when the stage ran; or when DVC brought
-    the outputs from its cache, and nothing ran at all. Parameters are those of `write_run`.
+    It is missing if MLflow was down or another server when the stage ran, or if DVC restored the
+    outputs from its cache, so that nothing ran. The parameters are those of `write_run`.
     """
     wanted = f"tags.`{records.DIGEST}` = '{record.digest}' AND attributes.status = 'FINISHED'"
     with speaking_of_mlflow():
@@ -77,17 +76,17 @@ def write_run(
     Parameters
     ----------
     client : MlflowClient
-        As by `connect`.
+        As returned by `store.connect`.
     experiment : str
-        The MLflow experiment; it is made if missing.
+        The MLflow experiment, created if missing.
     record : Record
         The stage as it ran.
     origin_tags : dict of str
-        Tags: the commit and experiment it comes from, as by `origin.tags`.
+        The commit and experiment it comes from, as returned by `origin.tags`.
     folder : Path
         Where the stage's metrics, plots, tables and models are.
     started : float, optional
-        When the stage began, in seconds since the epoch; now, if it is not known.
+        When the stage began, in seconds since the epoch; by default now.
 
     Raises
     ------
@@ -105,32 +104,32 @@ def write_run(
         run_id: str = run.info.run_id
         try:
             _write(client, run_id, record, folder, now)
-            client.set_tag(run_id, records.DIGEST, record.digest)  # last: who has it is whole
+            client.set_tag(run_id, records.DIGEST, record.digest)  # last: it marks a complete run
         except BaseException:
-            with suppress(MlflowException):  # what went wrong first is what to tell
+            with suppress(MlflowException):  # the first error is the one to report
                 client.set_terminated(run_id, "FAILED")
             raise
         client.set_terminated(run_id)
 
 
 def close_killed(client: mlflow.MlflowClient, experiment: str) -> None:
-    """End the runs whose writers were killed: of gone processes, elsewhere after a day.
+    """Mark runs as killed whose process is gone, or that another machine began a day ago.
 
-    One that is mistaken for killed sets its status again when it is done.
+    A process that is still writing sets the status of its run again when it is done.
     """
     with speaking_of_mlflow():
         running = client.search_runs(
             [experiment_id(client, experiment)], "attributes.status = 'RUNNING'"
         )
         for run in running:
-            name = run.data.tags.get("dvc.execution")
+            name = run.data.tags.get(records.EXECUTION)
             old = time.time() * 1000 - run.info.start_time > DAY
             if name and (old or origin.is_over(name)):
                 client.set_terminated(run.info.run_id, "KILLED")
 
 
 def digests(client: mlflow.MlflowClient, experiment: str) -> set[str]:
-    """Return the digests of all stages' records that have a finished run in an experiment."""
+    """Return the digests of the records that have a finished run in an experiment."""
     found: set[str] = set()
     token = None
     with speaking_of_mlflow():
@@ -148,22 +147,22 @@ def digests(client: mlflow.MlflowClient, experiment: str) -> set[str]:
 
 
 def logged_files(record: records.Record) -> dict[Path, str]:
-    """Return those outputs of a stage that its run is written from, with their md5s."""
+    """Return the outputs that a stage's run is written from, with their md5s."""
     return {p: md5 for p, md5 in record.outs.items() if p.suffix in (*ARTIFACTS, MODEL)}
 
 
 def stage_tags(record: records.Record, origin_tags: dict[str, str]) -> dict[str, str]:
-    """Name a stage, the md5s of its deps and outs, and where it comes from."""
+    """Return a run's tags: the stage, the md5s of its deps and outs, and where it comes from."""
     tags = record.tags | {"mlflow.source.name": f"stages/{record.name}.py"} | origin_tags
-    if "git.commit" in origin_tags:
-        tags["mlflow.origin.git.commit"] = origin_tags["git.commit"]
+    if records.COMMIT in origin_tags:
+        tags["mlflow.source.git.commit"] = origin_tags[records.COMMIT]
     return tags
 
 
 def _write(
     client: mlflow.MlflowClient, run_id: str, record: records.Record, folder: Path, now: int
 ) -> None:
-    """Write all that a stage's files tell into its run."""
+    """Write a stage's metrics, params, datasets, artifacts and models to its run."""
     measured = [
         Metric(records.key(key), float(value), now, 0)
         for key, value in records.read_metrics(record.outs, folder).items()
@@ -183,7 +182,7 @@ def _write(
 
 
 def _dataset(path: Path, md5: str) -> DatasetInput:
-    """Name a table by its path and the md5 that DVC knows it by."""
+    """Return MLflow's description of a table: its path, with DVC's md5 as the digest."""
     dataset = Dataset(
         name=path.as_posix(),
         digest=md5,

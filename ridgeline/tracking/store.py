@@ -1,4 +1,4 @@
-"""The MLflow store that runs and models go to, and what it can fail with."""
+"""The MLflow store: connecting to it, its experiments, and the errors it can raise."""
 
 import os
 import ssl
@@ -20,17 +20,17 @@ from ridgeline.errors import TrackingError
 from ridgeline.tracking import address
 from ridgeline.tracking.origin import public
 
-PATIENCE = 5  # seconds a server may take to say that it is there
+PATIENCE = 5  # seconds to wait for a server's first answer
 STORE_ERRORS = (MlflowException, SQLAlchemyError, BotoCoreError, ImportError, OSError)
 
 
 def connect() -> mlflow.MlflowClient:
-    """Connect to the store; see `address.tracking_uri`.
+    """Connect to the store that `address.tracking_uri` names.
 
     Raises
     ------
     TrackingError
-        When a server doesn't answer within seconds, or the store can't be used.
+        When a server does not answer within seconds, or the store can't be used.
     """
     uri = address.tracking_uri()
     os.environ["MLFLOW_TRACKING_URI"] = uri
@@ -39,16 +39,15 @@ def connect() -> mlflow.MlflowClient:
         try:
             urllib.request.urlopen(health, timeout=PATIENCE).close()  # noqa: S310 - it is http(s)
         except urllib.error.HTTPError:
-            pass  # it answers; whether it lets us in, the first call will tell
+            pass  # it answers; the first call shows whether the login is accepted
         except (OSError, ValueError, HTTPException) as error:
-            if not isinstance(
-                getattr(error, "reason", None), ssl.SSLError
-            ):  # MLflow has its own say
+            # MLflow has settings of its own for certificates
+            if not isinstance(getattr(error, "reason", None), ssl.SSLError):
                 raise TrackingError(
                     f"MLflow at {public(uri)} does not answer ({error}); start it, or unset "
                     "MLFLOW_TRACKING_URI to use the embedded store"
                 ) from None
-        # A server that goes away later: MLflow's default is to try again for minutes.
+        # if the server goes away later, MLflow would by default retry for minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")
     with speaking_of_mlflow():
@@ -59,14 +58,14 @@ def connect() -> mlflow.MlflowClient:
 
 @contextmanager
 def speaking_of_mlflow() -> Iterator[None]:
-    """Turn what MLflow and its drivers raise inside the block into a `TrackingError`."""
+    """Raise a `TrackingError` for what MLflow and its drivers raise in the block."""
     try:
         yield
     except Exception as error:
-        of_boto3 = type(error).__module__ == "boto3.exceptions"  # it is not always installed
+        of_boto3 = type(error).__module__ == "boto3.exceptions"  # not always installed
         if not (of_boto3 or isinstance(error, STORE_ERRORS)):
             raise
-        # what the database said, if it was that: around it SQLAlchemy tells how it came to ask
+        # a database's own message, without the statement that SQLAlchemy adds to it
         inner = error if isinstance(error, SQLAlchemyError) else error.__cause__
         said = getattr(inner, "orig", None) or error
         reason = " ".join(str(said).split("\n")[0].split())
@@ -75,10 +74,10 @@ def speaking_of_mlflow() -> Iterator[None]:
 
 
 def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
-    """Return the id of the experiment, which is made if missing."""
+    """Return the id of an experiment, created if missing."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        # A local database has its artifacts beside it; a server decides for itself.
+        # artifacts are beside a local database; a server has its own place for them
         url = mlflow.get_tracking_uri()
         local = url.startswith(address.SQLITE)
         location = address.database(url).with_name("mlartifacts").as_uri() if local else None
@@ -87,7 +86,7 @@ def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            return experiment_id(client, name)  # another process was quicker
+            return experiment_id(client, name)  # created by another process
     if found.lifecycle_stage == "deleted":
         raise TrackingError(
             f"MLflow's experiment {name!r} is deleted; restore it with 'mlflow experiments "
@@ -97,10 +96,10 @@ def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
 
 
 def _make_store(path: Path) -> None:
-    """Make the embedded store if missing: whole or not at all, whoever else makes it meanwhile.
+    """Create the embedded store if missing: completely or not at all.
 
-    MLflow would make its tables one by one in their place, where a second process, or the next
-    one after a kill, finds some of them and gives up.
+    MLflow would create its tables one by one in place. A second process, or the next one after a
+    kill, would find some of them and fail.
     """
     if path.exists():
         return
@@ -110,5 +109,5 @@ def _make_store(path: Path) -> None:
         mlflow.db.upgrade.main(
             [address.database_uri(whole)], standalone_mode=False
         )  # `mlflow db upgrade`
-        with suppress(FileExistsError):  # another process was quicker
+        with suppress(FileExistsError):  # created by another process
             path.hardlink_to(whole)

@@ -1,0 +1,234 @@
+"""Which version is champion: the best of those that passed the gate, on the same validation rows.
+
+The protocol, in which any number of processes may take part at the same time without a lock:
+
+1. A candidate is compared with the champion on the candidate's validation rows. Its score, the
+   rows' md5 and the decision are set as tags on its version, the decision last.
+2. `crown` gives the alias champion to the version with the lowest RMSE among those with the
+   decision "champion" on these rows; of equal ones to the newest. It repeats until it finds
+   nothing to change, so whoever writes last has seen every tag, and all agree.
+3. Scores on different rows can't be compared. If another process has set a champion on other rows
+   meanwhile, `crown` changes nothing, and the candidate is compared with that champion first.
+
+The previous champion keeps the alias previous. A version that is promoted by hand withdraws the
+others: they don't become champion again unless they are promoted by hand.
+"""
+
+import json
+from functools import partial, reduce
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlflow.entities.model_registry import ModelVersion
+
+from ridgeline.config import Gate, Settings
+from ridgeline.errors import ModelError, RidgelineError
+from ridgeline.files import METRICS, PREPARED
+from ridgeline.model import scoring
+from ridgeline.tables import engine, progress, reading
+from ridgeline.tracking import gate, models
+from ridgeline.tracking.records import (
+    DECISION,
+    REASON,
+    RIVAL,
+    RIVAL_RMSE,
+    RMSE,
+    ROWS,
+    Values,
+)
+from ridgeline.tracking.registry import CHALLENGER, Registry, number
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+CHAMPION, PREVIOUS, WITHDRAWN = "champion", "previous", "withdrawn"
+SCORES, VALIDATION = METRICS / "train.json", PREPARED / "validation"
+
+
+def judge(
+    registry: Registry, version: ModelVersion, rows: str, settings: Settings, folder: Path
+) -> None:
+    """Compare a version with the champion, record the decision, and crown the best version.
+
+    Parameters
+    ----------
+    registry : Registry
+        The registered model.
+    version : ModelVersion
+        The candidate. One that was withdrawn by hand is left alone.
+    rows : str
+        The md5 of its validation rows.
+    settings : Settings
+        Those that it was made with.
+    folder : Path
+        Where its metrics and the validation rows are.
+    """
+    if version.tags.get(DECISION) == WITHDRAWN:
+        return
+    metrics = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    while True:
+        champion = registry.with_alias(CHAMPION)
+        if champion is not None and number(champion) == number(version):
+            # the process that crowned it may have been killed before it looked again
+            crown(registry, champion.tags.get(ROWS, rows))
+            return
+        scores = {RMSE: repr(metrics["validation"]["rmse"]), ROWS: rows}
+        champion_rmse = None
+        try:
+            if champion is not None:
+                champion_rmse = _champion_rmse(registry, champion, metrics, rows, settings, folder)
+                scores[RIVAL] = str(number(champion))
+                scores[RIVAL_RMSE] = repr(champion_rmse)
+            decision = _decide(metrics, champion_rmse, settings.register.gate)
+        except ModelError as error:
+            by_hand = f"to replace it, run 'make promote VERSION={number(version)}'"
+            decision = gate.Decision(False, f"{error}; {by_hand}")
+        role = CHAMPION if decision.promote else CHALLENGER
+        _record(registry, version, role, decision.reason, scores)
+        if not decision.promote or crown(registry, rows, champion):
+            return
+
+
+def crown(registry: Registry, rows: str, rival: ModelVersion | None = None) -> bool:
+    """Give the alias champion to the best version that passed the gate on some rows.
+
+    Parameters
+    ----------
+    registry : Registry
+        The registered model.
+    rows : str
+        The md5 of the validation rows.
+    rival : ModelVersion, optional
+        The champion that the versions were compared with, if its score is of other rows.
+
+    Returns
+    -------
+    bool
+        False if nothing was changed because another champion, with a score on other rows, was set
+        concurrently: compare with it first.
+    """
+    moved = False
+    while True:
+        champion = registry.with_alias(CHAMPION)
+        known = rival is not None and champion is not None and number(rival) == number(champion)
+        if champion is not None and not known and champion.tags.get(ROWS) != rows:
+            return moved  # if one was crowned here, the one that followed was compared with it
+        passed = registry.search(f"tag.`{DECISION}` = '{CHAMPION}' AND tag.`{ROWS}` = '{rows}'")
+        # MLflow reads the tags after the search; a version that matches no longer has none
+        scored = [version for version in passed if RMSE in version.tags]
+        best = min(scored, key=lambda v: (float(v.tags[RMSE]), -number(v)), default=None)
+        if best is None or not _move(registry, number(best)):
+            return True
+        moved = True
+
+
+def recorded_rmse(version: ModelVersion, rows: str) -> float | None:
+    """Return the RMSE recorded on a version, if it is of the validation rows with this md5."""
+    tags = version.tags
+    return float(tags[RMSE]) if tags.get(ROWS) == rows and RMSE in tags else None
+
+
+def promote(registry: Registry, version: str) -> ModelVersion:
+    """Make a version champion by hand, and withdraw the champion so far.
+
+    Parameters
+    ----------
+    registry : Registry
+        The registered model.
+    version : str
+        The version's number, or an alias.
+
+    Raises
+    ------
+    ModelError
+        When there is no such version, or it is the champion already.
+    """
+    old = registry.aliases().get(CHAMPION)
+    chosen = registry.selected(version)
+    if old and int(old) == number(chosen):
+        raise ModelError(
+            f"{registry.name} version {old} is the champion already; name another version"
+        )
+    reason = f"version {number(chosen)} was promoted by hand"
+    _record(registry, chosen, CHAMPION, reason, {})
+    for other in registry.search(f"tag.`{DECISION}` = '{CHAMPION}'"):
+        if number(other) != number(chosen):
+            role = WITHDRAWN if str(number(other)) == old else CHALLENGER
+            _record(registry, other, role, reason, {})
+    _move(registry, number(chosen))
+    return registry.reread(chosen)
+
+
+def _decide(metrics: Values, champion_rmse: float | None, thresholds: Gate) -> gate.Decision:
+    return gate.decide(
+        rmse=metrics["validation"]["rmse"],
+        r2=metrics["validation"]["r2"],
+        baseline_rmse=metrics["baseline"]["validation"]["rmse"],
+        champion_rmse=champion_rmse,
+        max_rmse=thresholds.max_rmse,
+        min_r2=thresholds.min_r2,
+        min_improvement=thresholds.min_improvement,
+        must_beat_baseline=thresholds.must_beat_baseline,
+    )
+
+
+def _champion_rmse(
+    registry: Registry,
+    champion: ModelVersion,
+    metrics: Values,
+    rows: str,
+    settings: Settings,
+    folder: Path,
+) -> float | None:
+    """Return the champion's RMSE on these rows: as recorded, or by scoring it now."""
+    stays = f"version {number(champion)} stays champion, for it"
+    try:
+        model = models.load(registry, champion)
+    except ModelError:
+        raise ModelError(f"{stays} can't be loaded") from None
+    gone = sorted({*getattr(model, "feature_names_in_", ())} - {*settings.data.features})
+    if gone:
+        raise ModelError(f"{stays} needs column {gone[0]}")
+    recorded = recorded_rmse(champion, rows)
+    if recorded is not None:
+        return recorded
+    try:
+        return _rmse(model, settings, metrics["baseline"]["prediction"], folder / VALIDATION)
+    except (RidgelineError, OSError):  # of the rows, or of where the work runs
+        raise
+    except Exception:  # noqa: BLE001 - any model, on columns whose types may have changed
+        raise ModelError(f"{stays} can't predict these rows") from None
+
+
+def _rmse(model: "Pipeline", settings: Settings, baseline: float, place: Path) -> float | None:
+    """Return a model's RMSE on the rows of a table."""
+    target = settings.data.target
+    table = reading.open_table(place, (target, *settings.data.features))
+    work = partial(_score, model, target, baseline)
+    with progress.bar("register", lambda: table.size) as done:
+        sums = reduce(scoring.add, engine.mapped(work, table.parts(), done), scoring.NONE)
+    return scoring.metrics(sums)["rmse"]
+
+
+def _score(model: "Pipeline", target: str, baseline: float, part: reading.Part) -> scoring.Array:
+    rows = part.frame()
+    return scoring.sums(rows[target].to_numpy(), model.predict(rows), baseline)
+
+
+def _record(
+    registry: Registry, version: ModelVersion, role: str, reason: str, scores: dict[str, str]
+) -> None:
+    """Set a decision and its reason on a version; the decision last, for others go by it."""
+    tags = scores | {REASON: reason, DECISION: role}
+    registry.describe(version, f"{role.capitalize()}: {reason}.", tags)
+
+
+def _move(registry: Registry, version: int) -> bool:
+    """Move champion to a version and previous to the champion so far; return whether it moved."""
+    old = registry.aliases().get(CHAMPION)
+    if old and int(old) == version:
+        return False
+    if old:
+        registry.set_alias(PREVIOUS, old)
+    registry.set_alias(CHAMPION, version)
+    return True
