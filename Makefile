@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro backfill promote rollback test check bench bench-scale ui env services push pull lock clean
+.PHONY: help repro backfill promote rollback test test-fast check bench bench-scale ui env services push pull lock clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ rollback: .venv/installed  ## make the previous champion champion again
 
 test: .venv/installed-dev .venv/installed-services  ## run the whole test suite
 	pytest -n auto --dist loadfile --no-loadscope-reorder
+
+test-fast: .venv/installed-dev  ## run the tests that start neither DVC nor MLflow's programs
+	pytest -n auto -m "not slow"
 
 check: .venv/installed-dev  ## check format, lint and types
 	ruff format --check .

@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from ridgeline.errors import DataError
+from ridgeline.model.moments import merge_means
 from ridgeline.tables.engine import Map
 from ridgeline.tables.reading import numbers
 
@@ -143,10 +144,8 @@ def _frequencies(texts: pa.ChunkedArray) -> Counter[str]:
 
 
 def combine(a: Statistics, b: Statistics) -> Statistics:
-    """Combine the statistics of two parts (Chan, Golub and LeVeque 1983; see `moments`)."""
-    counts = a.counts + b.counts
-    share = b.counts / np.maximum(counts, 1)
-    delta = b.means - a.means
+    """Combine the statistics of two parts."""
+    means, between = merge_means(a.counts, a.means, b.counts, b.means)
     frequencies = {name: known + b.frequencies[name] for name, known in a.frequencies.items()}
     many = [name for name, known in frequencies.items() if len(known) > MOST_CATEGORIES]
     if many:
@@ -156,9 +155,9 @@ def combine(a: Statistics, b: Statistics) -> Statistics:
         )
     return Statistics(
         a.rows + b.rows,
-        counts,
-        a.means + delta * share,
-        a.squares + b.squares + delta**2 * a.counts * share,
+        a.counts + b.counts,
+        means,
+        a.squares + b.squares + between**2,
         frequencies,
     )
 

@@ -62,12 +62,32 @@ def combine(a: Moments, b: Moments) -> Moments:
     """Combine the moments of two parts, without cancellation (Chan, Golub and LeVeque 1983)."""
     if not a.rows or not b.rows:
         return a if a.rows else b
-    rows = a.rows + b.rows
+    mean, between = merge_means(a.rows, a.mean, b.rows, b.mean)
+    root = _triangle(np.vstack([a.root, b.root, between]))
+    return Moments(a.rows + b.rows, mean, root)
+
+
+def merge_means(
+    a_count: int | Array, a_mean: Array, b_count: int | Array, b_mean: Array
+) -> tuple[Array, Array]:
+    """Merge the means of two parts, without cancellation (Chan, Golub and LeVeque 1983).
+
+    Parameters
+    ----------
+    a_count, b_count : int or ndarray of shape (p,)
+        How many values each part has; 0 where it has none.
+    a_mean, b_mean : ndarray of shape (p,)
+        Their means.
+
+    Returns
+    -------
+    tuple of two ndarrays of shape (p,)
+        The mean of all values; and what the sum of squared distances from it has besides those
+        from the parts' own means, as its square root, with the sign of the means' difference.
+    """
     with np.errstate(over="ignore", invalid="ignore"):  # `ridge.fit` reports it
-        delta = b.mean - a.mean
-        between = delta * np.sqrt(a.rows * (b.rows / rows))
-        mean = a.mean + delta * (b.rows / rows)
-    return Moments(rows, mean, _triangle(np.vstack([a.root, b.root, between])))
+        share, delta = b_count / np.maximum(a_count + b_count, 1), b_mean - a_mean
+        return a_mean + delta * share, delta * np.sqrt(a_count * share)
 
 
 def _triangle(rows: Array) -> Array:
