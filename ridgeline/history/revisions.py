@@ -31,12 +31,12 @@ class Revision:
         """The tags of a run of this revision; see `origin.tags`."""
         remote = origin.remote_url()
         tags = {
-            "git.commit": self.commit,
-            "git.dirty": "false",
-            "git.remote": origin.public(remote),
-            "dvc.experiment": self.experiment,
-            "dvc.baseline": self.baseline,
-            "dvc.execution": origin.execution(),
+            records.COMMIT: self.commit,
+            records.DIRTY: "false",
+            records.REMOTE: origin.public(remote),
+            records.EXPERIMENT: self.experiment,
+            records.BASELINE: self.baseline,
+            records.EXECUTION: origin.execution(),
         }
         return {tag: value for tag, value in tags.items() if value}
 
@@ -100,19 +100,19 @@ def holding(tags: Mapping[str, str]) -> tuple[Revision, bool] | None:
         commit and experiment in the tags are tried first, but often do not match: changes may be
         committed after the run, and each experiment has its own commit.
     """
-    of_experiment = tags.get("dvc.experiment", ""), tags.get("dvc.baseline", "")
+    of_experiment = tags.get(records.EXPERIMENT, ""), tags.get(records.BASELINE, "")
     tried = experiments()
     own = [r for r in tried if (r.experiment, r.baseline) == of_experiment]
-    if "git.commit" in tags:
-        own.append(Revision(tags["git.commit"]))
-    outs = {tag: md5 for tag, md5 in tags.items() if tag.startswith("dvc.outs.")}
-    deps = {tag: md5 for tag, md5 in tags.items() if tag.startswith("dvc.deps.")}
+    if records.COMMIT in tags:
+        own.append(Revision(tags[records.COMMIT]))
+    outs = {tag: md5 for tag, md5 in tags.items() if tag.startswith(records.OUTS)}
+    deps = {tag: md5 for tag, md5 in tags.items() if tag.startswith(records.DEPS)}
     like = None
     for revision, text in locks([*_fetched(*of_experiment), *own, *commits(), *tried]):
         if not all(md5 in text for md5 in outs.values()):
             continue  # parsing the text would take a hundred times as long
         recorded = records.locked(text)
-        record = recorded.get(tags["dvc.stage"])
+        record = recorded.get(tags[records.STAGE])
         if record and outs.items() <= record.tags.items():
             # a version's tags also include the data that earlier stages read
             before = [r.tags.items() for r in records.upstream(recorded, record.name)]

@@ -10,8 +10,8 @@ The protocol, in which any number of processes may take part at the same time wi
 3. Scores on different rows can't be compared. If another process has set a champion on other rows
    meanwhile, `crown` changes nothing, and the candidate is compared with that champion first.
 
-The previous champion keeps the alias previous. A version that is promoted by hand withdraws the
-others: they don't become champion again unless they are promoted by hand.
+The previous champion gets the alias previous. A promotion by hand withdraws the champion so far,
+which can become champion again only by hand; others can when they are submitted again.
 """
 
 import json

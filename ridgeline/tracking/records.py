@@ -69,8 +69,8 @@ class Record:
     @property
     def tags(self) -> dict[str, str]:
         """Name the stage and the md5 of each dep and out, as MLflow's tags."""
-        files = [("deps", self.deps), ("outs", self.outs)]
-        md5s = {tag(kind, path): md5 for kind, part in files for path, md5 in part.items()}
+        files = [(DEPS, self.deps), (OUTS, self.outs)]
+        md5s = {tag(prefix, path): md5 for prefix, part in files for path, md5 in part.items()}
         return {STAGE: self.name} | md5s
 
 
@@ -224,9 +224,9 @@ def is_table(path: Path, md5: str) -> bool:
     return path.parts[0] not in CODE and (md5.endswith(".dir") or path.suffix in TABLES)
 
 
-def tag(kind: str, path: Path) -> str:
-    """Name the tag that has the md5 of a file or folder; `kind` is ``deps`` or ``outs``."""
-    return key(f"dvc.{kind}.{path.as_posix()}")
+def tag(prefix: str, path: Path) -> str:
+    """Return the name of the tag with the md5 of a file or folder; `prefix` is `DEPS` or `OUTS`."""
+    return key(prefix + path.as_posix())
 
 
 def key(name: str) -> str:

@@ -54,7 +54,7 @@ def submit(
         model = _logged(registry.client, experiment, train, origin_tags, folder)
         tags = settings.register.tags | runs.stage_tags(train, origin_tags)
         tags |= {
-            records.tag("deps", path): md5_of_dep
+            records.tag(records.DEPS, path): md5_of_dep
             for path, md5_of_dep in prepare.deps.items()
             if records.is_table(path, md5_of_dep)
         }
