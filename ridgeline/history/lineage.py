@@ -22,6 +22,7 @@ from ridgeline.errors import RevisionError, TrackingError
 from ridgeline.history import revisions
 from ridgeline.history.revisions import Revision
 from ridgeline.tracking import records, store
+from ridgeline.tracking.records import BASELINE, COMMIT, DEPS, DIRTY, EXPERIMENT, OUTS, STAGE
 from ridgeline.tracking.registry import Registry, number
 from ridgeline.tracking.runs import MODEL
 
@@ -44,7 +45,7 @@ class Origin:
     @property
     def stage(self) -> str:
         """The stage that produced it."""
-        return self.tags[records.STAGE]
+        return self.tags[STAGE]
 
     @property
     def models(self) -> dict[str, str]:
@@ -54,7 +55,7 @@ class Origin:
     @property
     def results(self) -> dict[str, str]:
         """The outputs of its stage, with their md5s."""
-        return _md5s(self.tags, records.OUTS)
+        return _md5s(self.tags, OUTS)
 
 
 def show(of: str, folder: Path | None) -> None:
@@ -122,7 +123,7 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
         name, tags = f"{model} version {number(version)}", version.tags
         aliases = tuple(version.aliases)
         experiment = _experiment_of(client, version.run_id, settings.mlflow.experiment)
-    if records.STAGE not in tags:
+    if STAGE not in tags:
         raise TrackingError(f"{name} was not made by a stage: it has no tag dvc.stage; use another")
     return Origin(name, aliases, tags, run, experiment)
 
@@ -169,17 +170,17 @@ def trace(client: mlflow.MlflowClient, origin: Origin) -> dict[str, Run]:
         return next(filter(agrees, found), found[0] if found else None)
 
     def agrees(run: Run) -> bool:
-        deps = ((tag, md5) for tag, md5 in run.data.tags.items() if tag.startswith(records.DEPS))
+        deps = ((tag, md5) for tag, md5 in run.data.tags.items() if tag.startswith(DEPS))
         return all(origin.tags.get(tag, md5) == md5 for tag, md5 in deps)
 
     def visit(run: Run | None, tags: Mapping[str, str]) -> None:
-        for place, md5 in _md5s(tags, records.DEPS).items():
+        for place, md5 in _md5s(tags, DEPS).items():
             of_code = Path(place).parts[0] in records.CODE
-            made = None if of_code else newest(f"{records.OUTS}{place}", md5)
-            if made and made.data.tags[records.STAGE] not in runs:
+            made = None if of_code else newest(f"{OUTS}{place}", md5)
+            if made and made.data.tags[STAGE] not in runs:
                 visit(made, made.data.tags)
         if run:
-            runs[tags[records.STAGE]] = run
+            runs[tags[STAGE]] = run
 
     made = origin.run or newest(records.DIGEST, origin.tags.get(records.DIGEST, ""))
     visit(made, origin.tags)
@@ -237,18 +238,16 @@ def _described(origin: Origin, runs: Mapping[str, Run]) -> Iterator[str]:
     if origin.aliases:
         yield from _rows("aliases", [", ".join(origin.aliases)])
     yield from _rows("model", _named(origin.models))
-    changed = " with uncommitted changes" if tags.get(records.DIRTY) == "true" else ""
-    yield from _rows("commit", [tags.get(records.COMMIT, "none") + changed])
-    if records.EXPERIMENT in tags:
-        yield from _rows("experiment", [tags[records.EXPERIMENT]])
-        yield from _rows("baseline", [tags.get(records.BASELINE, "")])
+    changed = " with uncommitted changes" if tags.get(DIRTY) == "true" else ""
+    yield from _rows("commit", [tags.get(COMMIT, "none") + changed])
+    if EXPERIMENT in tags:
+        yield from _rows("experiment", [tags[EXPERIMENT]])
+        yield from _rows("baseline", [tags.get(BASELINE, "")])
     yield from _rows("runs", [f"{run.info.run_id}  {stage}" for stage, run in runs.items()])
-    made = {place for run in runs.values() for place in _md5s(run.data.tags, records.OUTS)}
+    made = {place for run in runs.values() for place in _md5s(run.data.tags, OUTS)}
     taken = {
-        place: md5
-        for run in runs.values()
-        for place, md5 in _md5s(run.data.tags, records.DEPS).items()
-    } | _md5s(tags, records.DEPS)
+        place: md5 for run in runs.values() for place, md5 in _md5s(run.data.tags, DEPS).items()
+    } | _md5s(tags, DEPS)
     data = {place: md5 for place, md5 in taken.items() if records.is_table(Path(place), md5)}
     yield from _rows("data", _named({p: data[p] for p in sorted(data, key=lambda p: p in made)}))
     params = {key: value for run in runs.values() for key, value in run.data.params.items()}
@@ -270,10 +269,8 @@ def _commands(of: str, origin: Origin, revision: Revision) -> Iterator[str]:
 
 def _not_in_git(origin: Origin) -> str:
     tags = origin.tags
-    commit = (
-        f"commit {tags[records.COMMIT][:12]}" if records.COMMIT in tags else "no commit is known"
-    )
-    changed = " with uncommitted changes" if tags.get(records.DIRTY) == "true" else ""
+    commit = f"commit {tags[COMMIT][:12]}" if COMMIT in tags else "no commit is known"
+    changed = " with uncommitted changes" if tags.get(DIRTY) == "true" else ""
     return (
         f"no commit or experiment in this repository has a dvc.lock that matches {origin.name} "
         f"({commit}{changed}); run 'git fetch --all' and 'dvc exp pull', or commit dvc.lock"
