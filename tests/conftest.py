@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -94,29 +96,40 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone(tmp_path_factory.mktemp("fresh") / "project")
 
 
+STORE = ("mlflow.db", "mlartifacts")
+
+
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone in which `dvc repro` ran once, kept beside the folder in which it ran."""
-    folder = clone(tmp_path_factory.mktemp("reproduced") / "project")
+    """A clone in which `dvc repro` ran once; each module has a copy of it."""
+    folder = clone(tmp_path_factory.mktemp("pristine") / "project")
     run("dvc", "repro", cwd=folder)
-    return Path(shutil.copytree(folder, folder.with_name("pristine"), symlinks=True))
+    return folder
 
 
 @pytest.fixture(scope="module")
-def reproduced(pristine: Path) -> Path:
-    """The clone, as it was after `dvc repro`; a test that changes it must change it back."""
-    return restored(pristine)
+def reproduced(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which `dvc repro` ran once; a test that changes it must change it back."""
+    folder = tmp_path_factory.mktemp("reproduced") / "project"
+    shutil.copytree(pristine, folder, symlinks=True)
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+            ("logged_models", "artifact_location"),
+            ("model_versions", "storage_location"),
+        ):
+            moved = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608 - names above
+            database.execute(moved, (str(pristine), str(folder)))
+    return folder
 
 
 @pytest.fixture
 def unchanged(reproduced: Path, pristine: Path) -> Iterator[Path]:
-    """The reproduced clone; whatever the test does to it is undone."""
+    """The reproduced clone; whatever the test does to it is undone, but for MLflow's store."""
     yield reproduced
-    restored(pristine)
-
-
-def restored(pristine: Path) -> Path:
-    """Copy the reproduced clone to where it ran: MLflow's database has absolute paths."""
-    folder = pristine.with_name("project")
-    shutil.rmtree(folder)
-    return Path(shutil.copytree(pristine, folder, symlinks=True))
+    for path in reproduced.iterdir():
+        if path.name not in STORE:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    left_alone = shutil.ignore_patterns(*STORE)
+    shutil.copytree(pristine, reproduced, symlinks=True, dirs_exist_ok=True, ignore=left_alone)

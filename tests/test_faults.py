@@ -328,13 +328,13 @@ def test_a_clock_that_goes_back_a_day_changes_no_order(
     previous = client.get_model_version_by_alias(MODEL, PREVIOUS)
     assert previous.version == first.version
 
-    records = lock(project)
+    recorded = lock(project)
     made = {r.info.run_id: r for r in runs(project) if r.info.run_id not in ended}
     assert made.pop(alive.info.run_id).info.status == "RUNNING"
     assert {r.info.run_name: r.data.tags[records.DIGEST] for r in made.values()} == {
-        stage: records[stage].digest for stage in ("train", "register")
+        stage: recorded[stage].digest for stage in ("train", "register")
     }
     assert made[second.run_id].data.params["train.alphas"] == "[0.5]"
     assert {r.info.run_id: r.info.status for r in runs(project)}.items() >= ended.items()
     monkeypatch.chdir(project)
-    assert records.latest("train") == records["train"]
+    assert records.latest("train") == recorded["train"]

@@ -85,7 +85,7 @@ def test_runs_and_the_version_name_the_commit_and_the_execution(reproduced: Path
 
 def test_the_runs_name_their_tables_by_the_md5_in_dvc_lock(reproduced: Path) -> None:
     lock = (reproduced / "dvc.lock").read_text()
-    digests = [i.reading.digest for r in runs(reproduced)[:5] for i in r.inputs.dataset_inputs]
+    digests = [i.dataset.digest for r in runs(reproduced)[:5] for i in r.inputs.dataset_inputs]
     assert len(digests) == 8
     assert [digest for digest in digests if f"md5: {digest}" not in lock] == []
 
