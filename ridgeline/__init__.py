@@ -1,9 +1,7 @@
 """Exact ridge regression at any size, and the join of DVC and MLflow by content.
 
-The leaf modules (``dataset``, ``features``, ``ridge``, ``scoring``, ``charts``, ``gate``) take
-plain arguments and return plain values; ``pipeline`` and ``source`` know DVC and git;
-``tracking``, ``registry`` and what stands on them know MLflow; ``config`` knows
-``params.yaml``. Nothing here knows a stage.
+`tables` and `intake` read and check rows, `model` computes, `tracking` writes what DVC knows to
+MLflow, `history` restores earlier states. Nothing here knows a stage.
 """
 
 import os

@@ -94,7 +94,8 @@ def _promote(arguments: argparse.Namespace) -> int:
     from ridgeline.tracking import champion, store
     from ridgeline.tracking.registry import Registry, number
 
-    registry = Registry(store.connect(), config.load().register.model)
+    name = config.load().register.model
+    registry = Registry(store.connect(), name)
     version = champion.promote(registry, arguments.version)
     print(f"{registry.name} version {number(version)} is champion")
     return 0

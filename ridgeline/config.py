@@ -31,8 +31,8 @@ Exponent = Annotated[Number, Field(ge=-300, le=300)]
 
 
 def _model_name(name: str) -> str:
-    if set(name) & set("/:'\""):
-        raise ValueError("it should not contain / or : or quotes")
+    if set(name) & set("/:@?'\"") or name in (".", ".."):
+        raise ValueError("it should not be . or .. or contain / : @ ? or quotes")
     return name
 
 
@@ -45,7 +45,9 @@ def _alias(name: str) -> str:
 def _predictions(path: str) -> str:
     # DVC removes a stage's outputs before it runs, so they must not be in a folder of other files
     place = PurePosixPath(path)
-    inside = place.parts[0] == "predictions" and ".." not in place.parts and len(place.parts) > 1
+    inside = (
+        place.parts[:1] == ("predictions",) and ".." not in place.parts and len(place.parts) > 1
+    )
     if not inside or place.suffix not in ("", ".csv"):
         raise ValueError("it should be a .csv file, or a folder for Parquet, in predictions/")
     return path
@@ -55,9 +57,13 @@ def _tag_keys(tags: dict[str, str]) -> dict[str, str]:
     wrong = [key for key in tags if re.search(r"[^\w.\-: /]", key)]
     if wrong:
         raise ValueError(f"tag {wrong[0]!r} should have only letters, digits, spaces and _ - . : /")
+    reserved = [key for key in tags if key.startswith(RESERVED)]
+    if reserved:
+        raise ValueError(f"tag {reserved[0]!r} should not begin with {' or '.join(RESERVED)}")
     return tags
 
 
+RESERVED = ("dvc.", "gate.", "git.", "mlflow.", "validation.")  # tags that the pipeline sets
 # pyarrow's default for CSV
 MISSING_VALUES = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",

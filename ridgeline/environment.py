@@ -9,10 +9,11 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-from ridgeline.errors import InstallationError, SettingsError
+from ridgeline.errors import InstallationError, SettingsError, exit_on_error
 
 COMPUTING = ("joblib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy")
 PLOTTING = ("matplotlib", "pillow")  # Pillow compresses the figures
+SECTIONS = {"computing": COMPUTING, "plotting": PLOTTING}
 FILE, LOCK = Path("versions.toml"), Path("requirements.txt")
 HEADER = """\
 # The versions that shape the bytes of outputs, params of each stage: 'make lock' writes this file
@@ -53,11 +54,11 @@ def read(folder: Path = Path()) -> dict[str, dict[str, str]]:
     Raises
     ------
     SettingsError
-        If the file is missing or is not TOML.
+        If the file is missing, is not TOML, or does not name these packages.
     """
     path = folder / FILE
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        versions = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(
             f"{path} is missing; run this in the project's root, or create it with 'make lock'"
@@ -65,6 +66,14 @@ def read(folder: Path = Path()) -> dict[str, dict[str, str]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{path} is not valid TOML ({error}); recreate it with 'make lock'"
         raise SettingsError(message) from None
+    for section, names in SECTIONS.items():
+        named = versions.get(section)
+        if not isinstance(named, dict) or {*named} != {*names}:
+            raise SettingsError(
+                f"{path} should name in [{section}] just {', '.join(names)}; recreate it with "
+                "'make lock'"
+            )
+    return versions
 
 
 def pinned(lock: str) -> str:
@@ -76,7 +85,7 @@ def pinned(lock: str) -> str:
         If a package is not pinned to exactly one version.
     """
     text = HEADER
-    for section, names in (("computing", COMPUTING), ("plotting", PLOTTING)):
+    for section, names in SECTIONS.items():
         text += f"\n[{section}]\n"
         for name in names:
             pins = re.findall(rf"^{name}==([^\s;]+)", lock, re.MULTILINE)
@@ -90,4 +99,5 @@ def pinned(lock: str) -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(pinned(LOCK.read_text(encoding="utf-8")), encoding="utf-8")
+    with exit_on_error("lock"):
+        FILE.write_text(pinned(LOCK.read_text(encoding="utf-8")), encoding="utf-8")

@@ -200,6 +200,10 @@ def test_every_mistake_has_a_line_of_its_own() -> None:
         ("train.alphas", "null", "None", "list"),
         ("register.model", "a/b", "'a/b'", "/"),
         ("register.model", "'a:b'", "'a:b'", ":"),
+        ("register.model", "a@b", "'a@b'", "@"),
+        ("register.model", "a?", "'a?'", "?"),
+        ("register.model", "..", "'..'", ".."),
+        ("predict.output", ".", "'.'", "in predictions/"),
         ("register.model", "''", "''", "at least 1 character"),
         ("register.gate", "null", "None", "mapping"),
         ("register.tags", "[a]", "['a']", "mapping"),
@@ -430,3 +434,8 @@ def test_a_folder_in_the_files_place_is_a_settings_error() -> None:
 def test_yaml_is_read_as_plain_values(text: str, value: dict[str, Any]) -> None:
     Path("f.yaml").write_text(text, encoding="utf-8")
     assert read_yaml(Path("f.yaml")) == value
+
+
+def test_a_tag_that_the_pipeline_sets_is_refused() -> None:
+    [line] = mistakes({"register.tags": "{gate.decision: withdrawn}"})
+    assert "register.tags: tag 'gate.decision' should not begin with dvc. or gate." in line

@@ -623,3 +623,17 @@ def test_hashes_that_come_twice_are_found_bucket_by_bucket(
         value: times for value, times in Counter(chain.from_iterable(parts)).items() if times > 1
     }
     assert (sorted(found.tolist()), rows) == (sorted(counts), sum(counts.values()))
+
+
+def test_a_column_may_be_called_self() -> None:
+    contract = Contract("id", "y", (), ("self",))
+    _, lines = check_csv("id,y,self\na,1,foo\n", contract)
+    assert lines == ["self is not a number in 1 row: id a = 'foo'"]
+
+
+@pytest.mark.parametrize("column", ["id", "color"])
+def test_text_that_is_not_utf_8_is_one_line(column: str) -> None:
+    latin = pa.array([b"Z\xfcrich", b"b"], pa.binary()).cast(pa.string(), safe=False)
+    pq.write_table(pa.table({**GOOD, column: latin}), "t.parquet")
+    with pytest.raises(DataError, match=r"^t.parquet can't be read; fix or remove it: Invalid"):
+        check("t.parquet")

@@ -143,3 +143,10 @@ def test_a_changed_pin_reruns_the_stages_whose_bytes_it_shapes(
     done = run("dvc", "repro", cwd=unchanged, check=False)
     assert f"error: {package} {version(package)} is installed, but versions.toml" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", 'numpy = "2.4.6"', '[computing]\nnumpy = "2.4.6"\n'])
+def test_a_versions_toml_with_other_packages_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "versions.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"should name in \[computing\] just joblib, numpy"):
+        environment.read(tmp_path)

@@ -226,3 +226,10 @@ def test_each_flat_key_leads_to_its_leaf(nested: Any) -> None:
 @given(st.dictionaries(names, st.integers()))
 def test_flat_leaves_alone_what_is_flat(values: dict[str, int]) -> None:
     assert flat(values) == values
+
+
+@pytest.mark.parametrize(
+    "text", ["stages:", "stages: []", "stages: {a: }", "stages: {a: {params: }}"]
+)
+def test_a_lock_of_another_shape_has_no_records(stages: str) -> None:
+    assert records.locked(f"stages: {stages}") == {}

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 import pytest
 from botocore.exceptions import NoCredentialsError
 
+from ridgeline.errors import TrackingError
 from ridgeline.tracking import address, store
 
 
@@ -106,3 +107,27 @@ def test_a_certificate_is_for_mlflow_to_judge(monkeypatch) -> None:
     for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
         monkeypatch.setenv(name, "1")
     store.connect()
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite://", "sqlite:///:memory:", "sqlite:///", "sqlite+pysqlite:///x.db"]
+)
+def test_a_store_that_would_not_last_is_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(TrackingError, match="should name a file, as in sqlite"):
+        address.tracking_uri()
+
+
+def test_only_the_databases_folder_is_decoded(root: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///a%2520b.db")
+    assert address.database(address.tracking_uri()) == root / "a%20b.db"
+
+
+def test_a_password_in_what_is_no_url_is_not_printed(monkeypatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://name:hid/den@localhost:1")
+    with pytest.raises(TrackingError) as raised:
+        store.connect()
+    assert "hid" not in str(raised.value)
+    assert "MLFLOW_TRACKING_URI" in str(raised.value)

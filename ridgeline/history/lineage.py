@@ -73,7 +73,7 @@ def show(of: str, folder: Path | None) -> None:
     RidgelineError
         When it can't be found in MLflow or in git, or can't be restored.
     """
-    client, settings = store.connect(), config.load()
+    settings, client = config.load(), store.connect()
     origin = find(client, settings, of)
     print(*_described(origin, trace(client, origin)), sep="\n")
     found = revisions.holding(origin.tags)

@@ -233,7 +233,10 @@ def _typed(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, Cells
             cells = cells[~cells.astype("str").str.lower().isin(NAN)]
             if len(cells):
                 unreadable[name] = cells
-    return frame.assign(**text, **numbers), unreadable
+    typed = frame.copy(deep=False)
+    for name, values in (text | numbers).items():  # not by keyword: a column may be called self
+        typed[name] = values
+    return typed, unreadable
 
 
 def as_text(values: pd.Series) -> pd.Series:

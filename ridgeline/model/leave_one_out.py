@@ -120,7 +120,7 @@ def formulas(total: Moments, directions: Directions, alphas: Array) -> Formulas:
     return Formulas(
         np.where(better[:, None], np.hstack([shrunk * loadings, 0 * ones]), plain.residual),
         np.where(better[:, None], np.hstack([shrunk, 0 * ones]), plain.remaining),
-        np.where(better, UNIT * (1 + amplified) * size_y, plain.residual_rounding),
+        np.where(better, UNIT * (offset_y + (1 + amplified) * size_y), plain.residual_rounding),
         np.where(better, remaining_rounding, plain.remaining_rounding),
     )
 

@@ -44,7 +44,7 @@ def moments(part: tuple[Array, Array]) -> Moments:
     if not len(y):
         return NO_ROWS
     with np.errstate(over="ignore", invalid="ignore"):  # `ridge.fit` reports it
-        mean = np.append(X.mean(axis=0), y.mean())
+        mean = np.append(X.mean(axis=0, dtype=float), y.mean(dtype=float))
         columns = len(mean)
         size = max(QR_ROWS, 4 * columns)
         block = np.zeros((min(len(y), columns + size), columns), order="F")

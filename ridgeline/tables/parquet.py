@@ -56,4 +56,7 @@ def read(part: "Part") -> Iterator[pa.RecordBatch]:
             list(part.columns),
             use_threads=False,
         ):
+            for column in batch.columns:
+                if not pa.types.is_primitive(column.type):
+                    column.validate(full=True)  # a text may not be UTF-8
             yield batch.select(part.columns)

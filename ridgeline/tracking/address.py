@@ -10,6 +10,10 @@ from urllib.parse import unquote
 from ridgeline.errors import TrackingError
 
 SQLITE = "sqlite:///"
+UNUSABLE = (
+    "MLFLOW_TRACKING_URI should name a file, as in sqlite:///mlflow.db or "
+    "sqlite:////absolute/path/mlflow.db"
+)
 
 
 def tracking_uri() -> str:
@@ -21,18 +25,23 @@ def tracking_uri() -> str:
     Raises
     ------
     TrackingError
-        When it is a local database where MLflow could not find its own artifacts again: it
-        decodes paths as if they were URLs.
+        When it is a database in memory, or a folder; or one in a folder where MLflow could not
+        find its own artifacts again, because it decodes paths as if they were URLs.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
     if not uri.startswith(SQLITE):
+        if uri.startswith("sqlite"):
+            raise TrackingError(UNUSABLE)
         return uri
     root = Path(os.environ.get("DVC_ROOT", ".")).resolve()
     path = root / database(uri)
-    if unquote(str(path)) != str(path):
+    folder = str(path.parent)
+    if path.is_dir() or path.name == ":memory:":
+        raise TrackingError(UNUSABLE)
+    if unquote(folder) != folder:
         raise TrackingError(
-            f"MLflow can't keep its files in {path.parent}: it would look for them in "
-            f"{unquote(str(path.parent))}; rename that folder, or set MLFLOW_TRACKING_URI to a "
+            f"MLflow can't keep its files in {folder}: it would look for them in "
+            f"{unquote(folder)}; rename that folder, or set MLFLOW_TRACKING_URI to a "
             "database elsewhere (sqlite:////absolute/path/mlflow.db) or to a server"
         )
     _, asked, options = uri.partition("?")

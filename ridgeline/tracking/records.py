@@ -155,20 +155,19 @@ def recorded(stage: Stage, folder: Path = Path()) -> Record:
 
 
 def locked(text: str) -> dict[str, Record]:
-    """Read all stages of a ``dvc.lock``, given as text; none, where it is no YAML or has none."""
+    """Return the records of a ``dvc.lock``, given as text; none if it is not a valid one."""
     try:
-        stages = YAML(typ="safe").load(text)["stages"]
-    except (YAMLError, TypeError, KeyError):  # such as one that was committed with conflicts
+        return {
+            name: Record(
+                name,
+                _md5s(entry.get("deps", [])),
+                _md5s(entry.get("outs", [])),
+                flat({k: v for file in entry.get("params", {}).values() for k, v in file.items()}),
+            )
+            for name, entry in YAML(typ="safe").load(text)["stages"].items()
+        }
+    except (YAMLError, TypeError, KeyError, AttributeError):  # such as one with merge conflicts
         return {}
-    return {
-        name: Record(
-            name,
-            _md5s(entry.get("deps", [])),
-            _md5s(entry.get("outs", [])),
-            flat({k: v for file in entry.get("params", {}).values() for k, v in file.items()}),
-        )
-        for name, entry in stages.items()
-    }
 
 
 def upstream(records: Mapping[str, Record], name: str) -> list[Record]:
@@ -214,14 +213,14 @@ def read_metrics(outs: Iterable[Path], folder: Path = Path()) -> Values:
     """Read the metrics among a stage's outputs: a dotted key for each value."""
     values: Values = {}
     for path in outs:
-        if path.parts[0] == "metrics":
+        if path.parts[:1] == ("metrics",):
             values |= flat(json.loads((folder / path).read_text(encoding="utf-8")))
     return values
 
 
 def is_table(path: Path, md5: str) -> bool:
     """Return whether a dep is a table, a folder of parts or one file; code is none."""
-    return path.parts[0] not in CODE and (md5.endswith(".dir") or path.suffix in TABLES)
+    return not {*path.parts[:1]} & {*CODE} and (md5.endswith(".dir") or path.suffix in TABLES)
 
 
 def tag(prefix: str, path: Path) -> str:

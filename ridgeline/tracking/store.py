@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -43,8 +43,12 @@ def connect() -> mlflow.MlflowClient:
         except (OSError, ValueError, HTTPException) as error:
             # MLflow has settings of its own for certificates
             if not isinstance(getattr(error, "reason", None), ssl.SSLError):
+                # what is not a URL may have a password anywhere
+                wrong = isinstance(error, ValueError | InvalidURL)
+                place = "the URL in MLFLOW_TRACKING_URI" if wrong else public(uri)
+                reason = "it is not a valid URL" if wrong else error
                 raise TrackingError(
-                    f"MLflow at {public(uri)} does not answer ({error}); start it, or unset "
+                    f"MLflow at {place} does not answer ({reason}); start it, or unset "
                     "MLFLOW_TRACKING_URI to use the embedded store"
                 ) from None
         # if the server goes away later, MLflow would by default retry for minutes
