@@ -228,8 +228,6 @@ def test_flat_leaves_alone_what_is_flat(values: dict[str, int]) -> None:
     assert flat(values) == values
 
 
-@pytest.mark.parametrize(
-    "text", ["stages:", "stages: []", "stages: {a: }", "stages: {a: {params: }}"]
-)
+@pytest.mark.parametrize("stages", ["", "[]", "{a: }", "{a: {params: }}"])
 def test_a_lock_of_another_shape_has_no_records(stages: str) -> None:
     assert records.locked(f"stages: {stages}") == {}
