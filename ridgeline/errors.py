@@ -10,6 +10,7 @@ RidgelineError         the base class: a stage prints the message and exits with
 └── RevisionError      git or DVC can't restore an earlier state
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,9 @@ def exit_on_error(command: str) -> Iterator[None]:
         yield
     except RidgelineError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:  # the reader of the output has stopped, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:  # such as a missing file or a full disk
         place = f"{error.filename}: " if error.filename else ""
         reason = error.strerror or error

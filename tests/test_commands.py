@@ -44,3 +44,14 @@ def test_without_a_command_the_usage_is_printed() -> None:
 def test_help_waits_for_no_mlflow() -> None:
     program = "import sys, ridgeline.__main__ as r; r.parser(); print('mlflow' in sys.modules)"
     assert run("python", "-c", program, cwd=ROOT).stdout == "False\n"
+
+
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    program = """
+from ridgeline.errors import exit_on_error
+with exit_on_error("it"):
+    for number in range(1_000_000):
+        print(number)
+"""
+    done = run("bash", "-c", f"python -c '{program}' | head -1", cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("0\n", "")
