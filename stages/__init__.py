@@ -5,19 +5,27 @@ be set before the libraries that a stage imports.
 """
 
 import gc
+import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ridgeline import config, environment
 from ridgeline.errors import TrackingError, exit_on_error, warn
 from ridgeline.tables import engine  # noqa: F401 - it chooses the BLAS kernel before numpy is imported
-from ridgeline.tracking import address
+from ridgeline.tracking import address, background
+
+if TYPE_CHECKING:
+    from ridgeline.config import Settings
 
 # Most of a stage's time is imports, and a third of theirs was collecting garbage they don't make.
 gc.disable()
 
+# Python imports this package before the stage of `python -m stages.train`: argv[0] is still "-m".
+if sys.argv[0] == "-m" and "stages.register" not in sys.orig_argv:  # which itself calls MLflow
+    background.start()
 
-def run(name: str, stage: Callable[[config.Settings], None]) -> None:
+
+def run(name: str, stage: Callable[["Settings"], None]) -> None:
     """Run a stage, then write its MLflow run; exit with status 1 on what a user can fix.
 
     Parameters
@@ -27,6 +35,10 @@ def run(name: str, stage: Callable[[config.Settings], None]) -> None:
     stage : callable
         Takes the settings; leaves its outputs where dvc.yaml says.
     """
+    # imported after the start above: they take 0.1 s
+    from ridgeline import config, environment
+    from ridgeline.tracking import records, skops_format
+
     started = time.time()
     try:
         with exit_on_error(name):
@@ -37,11 +49,12 @@ def run(name: str, stage: Callable[[config.Settings], None]) -> None:
             gc.enable()
             stage(settings)
             gc.disable()
-            # Imported last: a stage that fails on its data should fail at once.
-            from ridgeline.tracking import runs
-
+            record = records.load(name)
+            models = skops_format.exported(record.outs)
             try:
-                runs.log_stage(name, settings.mlflow.experiment, started)
+                background.call(
+                    "runs", "log_stage", record, settings.mlflow.experiment, models, started
+                )
             except TrackingError as error:
                 warn(f"{name} is done, but its run is not logged: {error}")
     finally:

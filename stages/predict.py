@@ -15,8 +15,7 @@ from ridgeline.intake import contract, unique
 from ridgeline.intake.findings import Findings
 from ridgeline.model import charts, predict, scoring
 from ridgeline.tables import engine, progress, reading, writing
-from ridgeline.tracking import models, store
-from ridgeline.tracking.registry import Registry
+from ridgeline.tracking import skops_format
 from stages import run
 
 SEED = 0  # of the hashes that find repeated keys; no split depends on it
@@ -28,8 +27,7 @@ def main(settings: Settings) -> None:
     registered = json.loads(REGISTERED.read_text(encoding="utf-8"))
     baseline = json.loads((METRICS / "train.json").read_text(encoding="utf-8"))["baseline"]
     data, wanted, output = settings.data, settings.predict.model, Path(settings.predict.output)
-    registry = Registry(store.connect(), registered["model"])
-    model = models.load_selected(registry, registered["md5"], wanted, data)
+    model = skops_format.load_selected(registered["model"], registered["md5"], wanted, data)
 
     source, missing = settings.predict.input, data.missing_values
     columns, numbers = (data.key, data.target, *data.features), (*data.numeric, data.target)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
+import psutil
 import pytest
 import sqlalchemy
 from conftest import ROOT, clone, run
@@ -34,7 +35,7 @@ DAY = 24 * 3600
 POINTS = {
     "prepare": "os.rename data/prepared/validation",  # of its outputs one is there
     "featurize": "os.mkdir data/features/.test.parts.partial",  # it has begun, and none is there
-    "train": "shutil.copyfile mlartifacts",  # all are there, and MLflow has half a run
+    "train": "os.rename plots/coefficients.png",  # all others are there
     "register": "os.rename models/registered.json",  # MLflow has the version, DVC not yet
     "predict": "os.rename metrics/test.json",
 }
@@ -168,7 +169,37 @@ def test_the_next_repro_leaves_every_byte_as_if_nothing_had_happened(killed: Kil
 
 def test_the_next_execution_closes_the_run_of_the_killed_one(killed: Killed) -> None:
     finished = [(stage, "FINISHED") for stage in STAGES]
-    assert sorted(killed.runs) == sorted([*finished, ("train", "KILLED")])
+    assert sorted(killed.runs) == sorted(finished)
+
+
+def test_a_killed_child_costs_its_stage_only_the_run_and_register_writes_it(
+    killed: Killed, tmp_path: Path
+) -> None:
+    project = shutil.copytree(killed.project, tmp_path / "project", symlinks=True)
+    edit(project, "0.001374, ", "")
+    known = {r.info.run_id for r in runs(project)}
+    fault = {"PYTHONPATH": FAULTS, "KILL": "train shutil.copyfile mlartifacts"}
+    done = run("dvc", "repro", "train", cwd=project, **fault)
+    assert done.stderr == (
+        "warning: train is done, but its run is not logged: "
+        "the process that calls MLflow was killed\n"
+    )
+    run("dvc", "repro", "register", cwd=project)
+    made = [r for r in runs(project) if r.info.run_id not in known]
+    assert sorted((r.info.run_name, r.info.status) for r in made) == [
+        ("register", "FINISHED"),
+        ("train", "FINISHED"),
+        ("train", "KILLED"),
+    ]
+
+
+def test_the_child_ends_with_its_stage_when_that_is_killed(project: Path) -> None:
+    stage = psutil.Popen([sys.executable, "-m", "stages.train"], cwd=project)
+    while not (children := stage.children()):
+        pass
+    stage.kill()
+    stage.wait()
+    assert psutil.wait_procs(children, timeout=30)[1] == []
 
 
 def forget_model(project: Path) -> None:

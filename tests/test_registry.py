@@ -29,7 +29,7 @@ from ridgeline.errors import ModelError, TrackingError
 from ridgeline.model import features, ridge
 from ridgeline.tables import writing
 from ridgeline.tracking import champion as champion_rule
-from ridgeline.tracking import models, records, registry, runs, store, submit
+from ridgeline.tracking import models, records, registry, runs, skops_format, store, submit
 from ridgeline.tracking.champion import CHAMPION, PREVIOUS, SCORES, VALIDATION, WITHDRAWN
 from ridgeline.tracking.gate import Decision
 from ridgeline.tracking.records import DECISION, REASON, RMSE, ROWS, Record
@@ -439,9 +439,14 @@ def log_like(client: mlflow.MlflowClient, logged: LoggedModel, md5: str) -> Logg
 # Loading
 
 
+def load(client: mlflow.MlflowClient, version: ModelVersion) -> Pipeline:
+    path = models.download(Registry(client, version.name), version)
+    return skops_format.load(path, f"models:/{version.name}/{version.version}")
+
+
 def test_a_version_is_loaded_as_the_pipeline_that_it_is(client, name, logged) -> None:
     version = Registry(client, name).register(logged, {records.MD5: "a"})
-    assert [*models.load(Registry(client, version.name), version).named_steps] == [
+    assert [*load(client, version).named_steps] == [
         "preprocessor",
         "ridge",
     ]
@@ -458,7 +463,7 @@ def test_files_that_are_not_whole_are_told(client, name, logged, torn) -> None:
         (place(another) / torn).write_bytes(b"")
     version = Registry(client, name).register(another, {records.MD5: "torn"})
     with pytest.raises(ModelError, match=rf"models:/{name}/1 can't be loaded \(.+\); restore"):
-        models.load(Registry(client, version.name), version)
+        load(client, version)
 
 
 class Burglar:
@@ -481,7 +486,7 @@ def test_no_code_is_run_by_loading(client, name, logged, said, tmp_path) -> None
     index.write_text(text.replace("serialization_format: skops", f"serialization_format: {said}"))
     version = Registry(client, name).register(another, {records.MD5: "pickled"})
     with pytest.raises(ModelError):
-        models.load(Registry(client, version.name), version)
+        load(client, version)
     assert not (tmp_path / "trace").exists()
 
 

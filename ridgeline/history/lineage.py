@@ -24,7 +24,7 @@ from ridgeline.history.revisions import Revision
 from ridgeline.tracking import records, store
 from ridgeline.tracking.records import BASELINE, COMMIT, DEPS, DIRTY, EXPERIMENT, OUTS, STAGE
 from ridgeline.tracking.registry import Registry, number
-from ridgeline.tracking.runs import MODEL
+from ridgeline.tracking.skops_format import MODEL
 
 WIDTH, INDENT = 80, 12
 

@@ -26,7 +26,7 @@ from ridgeline.errors import ModelError, RidgelineError
 from ridgeline.files import METRICS, PREPARED
 from ridgeline.model import scoring
 from ridgeline.tables import engine, progress, reading
-from ridgeline.tracking import gate, models
+from ridgeline.tracking import gate, models, skops_format
 from ridgeline.tracking.records import (
     DECISION,
     REASON,
@@ -183,7 +183,8 @@ def _champion_rmse(
     """Return the champion's RMSE on these rows: as recorded, or by scoring it now."""
     stays = f"version {number(champion)} stays champion, for it"
     try:
-        model = models.load(registry, champion)
+        uri = f"models:/{registry.name}/{number(champion)}"
+        model = skops_format.load(models.download(registry, champion), uri)
     except ModelError:
         raise ModelError(f"{stays} can't be loaded") from None
     gone = sorted({*getattr(model, "feature_names_in_", ())} - {*settings.data.features})

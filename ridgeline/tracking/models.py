@@ -1,23 +1,24 @@
 """Fitted models in MLflow, in the skops format: loading one runs no code."""
 
+import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import mlflow
+from mlflow import pyfunc
 from mlflow.entities import LoggedModel, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.models import Model, infer_signature
+from mlflow.models.utils import _save_example
+from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
 
-from ridgeline.config import Data
 from ridgeline.errors import ModelError, TrackingError
+from ridgeline.tracking import store
 from ridgeline.tracking.records import MD5
 from ridgeline.tracking.registry import Registry, number
+from ridgeline.tracking.skops_format import FILE, TRUSTED_TYPES, Export, unusable
 from ridgeline.tracking.store import experiment_id, speaking_of_mlflow
 
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
-TRUSTED_TYPES = ["numpy.dtype"]  # besides skops' own: SimpleImputer holds one; it is only data
 # A model's environment, exactly: else MLflow finds it out by loading the model, for seconds.
 REQUIREMENTS = [
     f"{name}=={version(name)}" for name in ("mlflow", "scikit-learn", "skops", "numpy", "pandas")
@@ -36,115 +37,107 @@ def find(client: mlflow.MlflowClient, experiment: str, md5: str) -> LoggedModel 
         return next((m for m in ready if client.list_logged_model_artifacts(m.model_id)), None)
 
 
-def log(run_id: str, path: Path, md5: str) -> None:
-    """Log a fitted pipeline as ``model``, or of a fitted preprocessing the scaler as ``scaler``."""
-    # imported here: of the five stages only two have a model to log, and it takes a second
-    import joblib
-    import mlflow.sklearn
-    from mlflow.models import infer_signature
-
-    from ridgeline.model import features
-
-    fitted = joblib.load(path)
-    if hasattr(fitted, "predict"):
-        name, example = "model", features.typical_row(fitted["preprocessor"])
-        signature = infer_signature(example, fitted.predict(example))
-    elif features.NUMERIC not in fitted.named_transformers_:
-        return  # no numeric columns, no scaler
-    else:
-        row = features.typical_row(fitted).select_dtypes("number")
-        name, example, fitted = "scaler", None, features.scaler_of(fitted)
-        named = hasattr(fitted, "feature_names_in_")  # not behind an imputer
-        signature = infer_signature(row, fitted.transform(row if named else row.to_numpy()))
+def log(run_id: str, export: Export, md5: str) -> None:
+    """Log a model or scaler to a run; `md5` is that of the file that DVC tracks."""
     mlflow.start_run(run_id=run_id)
     try:
-        mlflow.sklearn.log_model(
-            fitted,
-            name=name,
-            signature=signature,
-            input_example=example,  # MLflow tries it on `predict`, which a scaler lacks
-            pip_requirements=REQUIREMENTS,
-            serialization_format="skops",
-            skops_trusted_types=TRUSTED_TYPES,
+        Model.log(
+            None,
+            flavor=sys.modules[__name__],  # MLflow calls `save_model` below
+            flavor_name="sklearn",
+            name=export.name,
+            export=export,
             tags={MD5: md5},
+            validate_serving_input=False,  # would load the model again
         )
     finally:
         mlflow.end_run("RUNNING")  # there is more to write; who is killed then has not finished
 
 
-def load(registry: Registry, version: ModelVersion) -> "Pipeline":
-    """Load a version as the scikit-learn pipeline it is, without running code from the file.
+def save_model(path: str, mlflow_model: Model, export: Export, **_: object) -> None:
+    """Write the folder that ``mlflow.sklearn.save_model`` writes for a model in the skops format.
 
-    MLflow would also unpickle one, and trust whatever types a skops file's own MLmodel lists.
+    That function needs the fitted estimator, and so scikit-learn and skops, a second of imports in
+    a process that has no other use for them.
+    """
+    folder = Path(path)
+    folder.mkdir(parents=True)
+    (folder / FILE).write_bytes(export.content)
+    mlflow_model.signature = infer_signature(export.example, export.output)
+    if export.name == "model":  # MLflow's functions for any flavor and for serving call `predict`
+        _save_example(mlflow_model, export.example, path)
+        environments = {"conda_env": "conda.yaml", "python_env": "python_env.yaml"}
+        pyfunc.add_to_model(
+            mlflow_model,
+            loader_module="mlflow.sklearn",
+            model_path=FILE,
+            predict_fn="predict",
+            **environments,
+        )
+    mlflow_model.add_flavor(
+        "sklearn",
+        pickled_model=FILE,
+        sklearn_version=version("scikit-learn"),
+        serialization_format="skops",
+        code=None,
+        skops_trusted_types=TRUSTED_TYPES,
+    )
+    mlflow_model.model_size_bytes = sum(file.stat().st_size for file in folder.iterdir())
+    mlflow_model.save(folder / "MLmodel")
+    _mlflow_conda_env(folder / "conda.yaml", additional_pip_deps=REQUIREMENTS)
+    (folder / "requirements.txt").write_text("\n".join(REQUIREMENTS), encoding="utf-8")
+    _PythonEnv.current().to_yaml(folder / "python_env.yaml")
+
+
+def download(registry: Registry, chosen: ModelVersion) -> str:
+    """Return the path of a version's model, in the skops format; `skops_format.load` loads it.
 
     Raises
     ------
     ModelError
-        When its files are not there, not whole, or not in the skops format.
+        When its files are missing, incomplete, or in another format.
     TrackingError
         When MLflow can't be reached.
     """
-    import skops.io  # imported here: it takes a second, and few callers load a model
-    from mlflow.artifacts import download_artifacts
-
-    uri = f"models:/{version.name}/{version.version}"
+    uri = f"models:/{chosen.name}/{chosen.version}"
     try:
-        files = Path(download_artifacts(uri))
-        flavor = mlflow.models.Model.load(files / "MLmodel").flavors["sklearn"]
-        if flavor.get("serialization_format") != "skops":
-            raise ModelError(f"{uri} is not in the skops format: loading it could run code")
-        model: Pipeline = skops.io.load(files / flavor["pickled_model"], trusted=TRUSTED_TYPES)
-        return model
-    except ModelError:
-        raise
+        files = Path(mlflow.artifacts.download_artifacts(uri))
+        flavor = Model.load(files / "MLmodel").flavors["sklearn"]
+        path = files / flavor["pickled_model"]
     except Exception as error:  # noqa: BLE001 - torn files raise whatever their readers do
-        registry.reread(version)  # raises a TrackingError if MLflow is away
-        reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
-    raise ModelError(
-        f"{uri} can't be loaded ({reason}); restore MLflow's artifacts, or delete the version and "
-        "register the model again with 'dvc repro -f -s register'"
-    )
+        registry.reread(chosen)  # raises a TrackingError if MLflow is away
+        raise unusable(uri, error) from None
+    if flavor.get("serialization_format") != "skops":
+        raise ModelError(f"{uri} is not in the skops format: loading it could run code")
+    return str(path)
 
 
-def load_selected(registry: Registry, md5: str, wanted: str, data: Data) -> "Pipeline":
-    """Load the version that ``predict.model`` selects: the candidate, or the one with an alias.
+def download_selected(name: str, md5: str, wanted: str) -> tuple[str, str]:
+    """Find the version that ``predict.model`` selects; return its number and its model's path.
 
     Parameters
     ----------
-    registry : Registry
+    name : str
         The registered model.
     md5 : str
         The md5 of the candidate's file.
     wanted : str
         "candidate", or an alias.
-    data : Data
-        The columns that the table has.
 
     Raises
     ------
     TrackingError
         When MLflow has no such version.
     ModelError
-        When it can't be loaded, or needs other columns.
+        When its files are missing or incomplete.
     """
-    from ridgeline.model import features
-
+    registry = Registry(store.connect(), name)
     if wanted == "candidate":
-        version = registry.find(md5)
+        chosen = registry.find(md5)
         missing = f"with md5 {md5}; register it again with 'dvc repro -f -s register'"
     else:
-        version = registry.with_alias(wanted)
+        chosen = registry.with_alias(wanted)
         missing = f"with the alias {wanted}; give it to one, or change predict.model in params.yaml"
-    if version is None:
-        raise TrackingError(f"MLflow has no version of {registry.name} {missing}")
-    model = load(registry, version)
-    what = f"{registry.name} version {number(version)}"
-    if "preprocessor" not in getattr(model, "named_steps", {}):
-        raise ModelError(f"{what} was not made by this pipeline; change predict.model")
-    gone = features.lacking(model["preprocessor"], data.numeric, data.categorical)
-    if gone:
-        raise ModelError(
-            f"{what} needs column {gone[0]}, which data in params.yaml does not name, or names as "
-            "another kind; name it as it was, or change predict.model"
-        )
-    return model
+    if chosen is None:
+        raise TrackingError(f"MLflow has no version of {name} {missing}")
+    return str(number(chosen)), download(registry, chosen)

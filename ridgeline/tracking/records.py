@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,7 @@ def recorded(stage: Stage, folder: Path = Path()) -> Record:
     return Record(stage.name, deps, outs, stage.params)
 
 
+@lru_cache(maxsize=1)  # register reads the records of three stages, and parsing takes 0.1 s
 def locked(text: str) -> dict[str, Record]:
     """Return the records of a ``dvc.lock``, given as text; none if it is not a valid one."""
     try:

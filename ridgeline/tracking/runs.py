@@ -12,23 +12,35 @@ import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
-from ridgeline.tracking import models, origin, records
+from ridgeline.tracking import address, models, origin, records
+from ridgeline.tracking.skops_format import MODEL, Export, exported
 from ridgeline.tracking.store import connect, experiment_id, speaking_of_mlflow
 
-ARTIFACTS, MODEL = (".json", ".csv", ".png"), ".joblib"
+ARTIFACTS = (".json", ".csv", ".png")
 DAY = 24 * 3600 * 1000  # milliseconds
 BATCH = 100  # params that MLflow takes in one call; it takes more metrics
 
 
-def log_stage(name: str, experiment: str, started: float) -> None:
+def open_ahead() -> None:
+    """Open the embedded store, if there is one, before `log_stage` is called."""
+    uri = address.tracking_uri()
+    if uri.startswith(address.SQLITE) and address.database(uri).exists():
+        connect()
+
+
+def log_stage(
+    stage: records.Stage, experiment: str, exports: dict[Path, Export], started: float
+) -> None:
     """Write the run of a stage that has just written its outputs.
 
     Parameters
     ----------
-    name : str
-        The stage.
+    stage : Stage
+        The stage, as `records.load` returns it.
     experiment : str
         The MLflow experiment, created if missing.
+    exports : dict of Path to Export
+        Its models.
     started : float
         When the stage began, in seconds since the epoch.
 
@@ -37,10 +49,10 @@ def log_stage(name: str, experiment: str, started: float) -> None:
     TrackingError
         When MLflow can't be reached or refuses.
     """
-    record = records.recorded(records.load(name))
+    record = records.recorded(stage)
     client = connect()
     close_killed(client, experiment)
-    write_run(client, experiment, record, origin.tags(), started=started)
+    write_run(client, experiment, record, origin.tags(), exports=exports, started=started)
 
 
 def log_missing(
@@ -69,6 +81,7 @@ def write_run(
     record: records.Record,
     origin_tags: dict[str, str],
     folder: Path = Path(),
+    exports: dict[Path, Export] | None = None,
     started: float | None = None,
 ) -> None:
     """Write a run from a stage's record and the files that it names.
@@ -85,6 +98,8 @@ def write_run(
         The commit and experiment it comes from, as returned by `origin.tags`.
     folder : Path
         Where the stage's metrics, plots, tables and models are.
+    exports : dict of Path to Export, optional
+        The stage's models; by default read from `folder`.
     started : float, optional
         When the stage began, in seconds since the epoch; by default now.
 
@@ -93,6 +108,8 @@ def write_run(
     TrackingError
         When MLflow can't be reached or refuses.
     """
+    if exports is None:
+        exports = exported(record.outs, folder)
     with speaking_of_mlflow():
         now = int(time.time() * 1000)
         run = client.create_run(
@@ -103,7 +120,7 @@ def write_run(
         )
         run_id: str = run.info.run_id
         try:
-            _write(client, run_id, record, folder, now)
+            _write(client, run_id, record, folder, exports, now)
             client.set_tag(run_id, records.DIGEST, record.digest)  # last: it marks a complete run
         except BaseException:
             with suppress(MlflowException):  # the first error is the one to report
@@ -160,7 +177,12 @@ def stage_tags(record: records.Record, origin_tags: dict[str, str]) -> dict[str,
 
 
 def _write(
-    client: mlflow.MlflowClient, run_id: str, record: records.Record, folder: Path, now: int
+    client: mlflow.MlflowClient,
+    run_id: str,
+    record: records.Record,
+    folder: Path,
+    exports: dict[Path, Export],
+    now: int,
 ) -> None:
     """Write a stage's metrics, params, datasets, artifacts and models to its run."""
     measured = [
@@ -177,8 +199,8 @@ def _write(
     for path, md5 in record.outs.items():
         if path.suffix in ARTIFACTS:
             client.log_artifact(run_id, str(folder / path), path.parent.as_posix())
-        elif path.suffix == MODEL:
-            models.log(run_id, folder / path, md5)
+        elif path in exports:
+            models.log(run_id, exports[path], md5)
 
 
 def _dataset(path: Path, md5: str) -> DatasetInput:

@@ -1,0 +1,128 @@
+"""Fitted models in the skops format, which runs no code when it is loaded; without MLflow."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ridgeline.errors import ModelError
+from ridgeline.tracking import background
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+    from ridgeline.config import Data
+
+MODEL = ".joblib"
+FILE = "model.skops"  # as MLflow names it
+TRUSTED_TYPES = ["numpy.dtype"]  # besides skops' own: SimpleImputer holds one; it is only data
+
+
+@dataclass(frozen=True)
+class Export:
+    """A fitted estimator for MLflow: "model" or "scaler", its file, an input and its output."""
+
+    name: str
+    content: bytes
+    example: "pd.DataFrame"
+    output: "np.ndarray"
+
+
+def exported(outs: Iterable[Path], folder: Path = Path()) -> dict[Path, Export]:
+    """Convert the models among a stage's outputs."""
+    found = {path: export(folder / path) for path in outs if path.suffix == MODEL}
+    return {path: export for path, export in found.items() if export is not None}
+
+
+def export(path: Path) -> Export | None:
+    """Convert what `files.write_model` wrote: a pipeline, or of a preprocessor the scaler.
+
+    Returns
+    -------
+    Export or None
+        None for a preprocessor without numeric columns, which has no scaler.
+    """
+    # imported here: of the five stages only two have a model to export, and it takes a second
+    import joblib
+    import skops.io
+
+    from ridgeline.model import features
+
+    fitted = joblib.load(path)
+    if hasattr(fitted, "predict"):
+        example = features.typical_row(fitted["preprocessor"])
+        return Export("model", skops.io.dumps(fitted), example, fitted.predict(example))
+    if features.NUMERIC not in fitted.named_transformers_:
+        return None
+    row = features.typical_row(fitted).select_dtypes("number")
+    scaler = features.scaler_of(fitted)
+    named = hasattr(scaler, "feature_names_in_")  # not behind an imputer
+    output = scaler.transform(row if named else row.to_numpy())
+    return Export("scaler", skops.io.dumps(scaler), row, output)
+
+
+def load(path: str, uri: str) -> "Pipeline":
+    """Load a model in the skops format as the scikit-learn pipeline it is.
+
+    MLflow would also unpickle one, and trust whatever types a skops file's own MLmodel lists.
+
+    Raises
+    ------
+    ModelError
+        When the file is missing or incomplete, or holds a type that is not trusted.
+    """
+    import skops.io  # imported here: it takes half a second, and few callers load a model
+
+    try:
+        model: Pipeline = skops.io.load(path, trusted=TRUSTED_TYPES)
+    except Exception as error:  # noqa: BLE001 - torn files raise whatever their readers do
+        raise unusable(uri, error) from None
+    return model
+
+
+def load_selected(name: str, md5: str, wanted: str, data: "Data") -> "Pipeline":
+    """Load the version that ``predict.model`` selects: the candidate, or the one with an alias.
+
+    Parameters
+    ----------
+    name : str
+        The registered model.
+    md5 : str
+        The md5 of the candidate's file.
+    wanted : str
+        "candidate", or an alias.
+    data : Data
+        The columns that the table has.
+
+    Raises
+    ------
+    TrackingError
+        When MLflow can't be reached, or has no such version.
+    ModelError
+        When the version can't be loaded, or needs other columns.
+    """
+    from ridgeline.model import features
+
+    version, path = background.call("models", "download_selected", name, md5, wanted)
+    model = load(path, f"models:/{name}/{version}")
+    what = f"{name} version {version}"
+    if "preprocessor" not in getattr(model, "named_steps", {}):
+        raise ModelError(f"{what} was not made by this pipeline; change predict.model")
+    gone = features.lacking(model["preprocessor"], data.numeric, data.categorical)
+    if gone:
+        raise ModelError(
+            f"{what} needs column {gone[0]}, which data in params.yaml does not name, or names as "
+            "another kind; name it as it was, or change predict.model"
+        )
+    return model
+
+
+def unusable(uri: str, error: Exception) -> ModelError:
+    """Return the error for a model whose files can't be read, and why."""
+    reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+    return ModelError(
+        f"{uri} can't be loaded ({reason}); restore MLflow's artifacts, or delete the version and "
+        "register the model again with 'dvc repro -f -s register'"
+    )
