@@ -32,7 +32,8 @@ def featurize(train: pd.DataFrame, test: pd.DataFrame, params: dict) -> tuple:
         return pd.concat([encoder.transform(data[categorical]), scaled, data[target]], axis=1)
 
     means = {
-        column: {"value": float(mean), "step": 0} for column, mean in zip(numeric, scaler.mean_)
+        column: {"value": float(mean), "step": 0}
+        for column, mean in zip(numeric, scaler.mean_, strict=True)
     }
     return transform(train), transform(test), scaler, means
 
