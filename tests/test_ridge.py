@@ -358,7 +358,7 @@ def test_moments_leave_their_arguments_alone():
 def test_combined_moments_are_those_of_all_rows(offset, cuts):
     X, y = random_rows()
     X, y = X + offset, y + offset
-    total = reduce(moments.combine, (moments.moments(part) for part in in_parts(X, y, cuts)))
+    total = reduce(moments.add, (moments.moments(part) for part in in_parts(X, y, cuts)))
     assert total.rows == 30
     rtol, atol = 1e-13, 1e3 * EPS * (1 + offset)
     np.testing.assert_allclose(total.mean, [*X.mean(axis=0), y.mean()], rtol=rtol, atol=atol)
@@ -369,7 +369,7 @@ def test_combined_moments_are_those_of_all_rows(offset, cuts):
 
 def test_combining_is_associative_to_rounding():
     a, b, c = (moments.moments(random_rows(rows=rows, seed=rows)) for rows in (1, 5, 20))
-    left = moments.combine(moments.combine(a, b), c)
-    right = moments.combine(a, moments.combine(b, c))
+    left = moments.add(moments.add(a, b), c)
+    right = moments.add(a, moments.add(b, c))
     np.testing.assert_allclose(left.mean, right.mean, rtol=1e-12)
     np.testing.assert_allclose(cross_products(left), cross_products(right), rtol=1e-12)

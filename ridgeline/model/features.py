@@ -92,9 +92,9 @@ def fit(
         would have the same name.
     """
     zeros = np.zeros(len(numeric))
-    initial = Statistics(0, zeros, zeros, zeros, {name: Counter() for name in categorical})
-    part_statistics = partial(statistics, tuple(numeric), tuple(categorical))
-    total = reduce(combine, map(part_statistics, parts), initial)
+    none = Statistics(0, zeros, zeros, zeros, {name: Counter() for name in categorical})
+    of_part = partial(statistics, tuple(numeric), tuple(categorical))
+    total = reduce(add, map(of_part, parts), none)
     empty = [name for name, count in zip(numeric, total.counts, strict=True) if not count]
     empty += [name for name in categorical if not total.frequencies[name]]
     if empty:
@@ -143,8 +143,8 @@ def _frequencies(texts: pa.ChunkedArray) -> Counter[str]:
     return Counter({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
 
 
-def combine(a: Statistics, b: Statistics) -> Statistics:
-    """Combine the statistics of two parts."""
+def add(a: Statistics, b: Statistics) -> Statistics:
+    """Add the statistics of two parts up."""
     means, between = merge_means(a.counts, a.means, b.counts, b.means)
     frequencies = {name: known + b.frequencies[name] for name, known in a.frequencies.items()}
     many = [name for name, known in frequencies.items() if len(known) > MOST_CATEGORIES]

@@ -28,7 +28,7 @@ CHUNK_ROWS = 4096  # rows processed at a time, few enough for a core's cache
 TOLERANCE = 1e-6  # largest relative rounding error of a penalty's leave-one-out error
 GRADED = 1e3  # ratio of column norms above which Jacobi's method is used
 UNIT = 8 * np.finfo(float).eps  # rounding error of one operation; 8 covers the bounds' constants
-NO_ERRORS = np.array([[0.0], [np.inf]])  # sum of squares, smallest 1 - leverage
+NONE = np.array([[0.0], [np.inf]])  # sum of squares, smallest 1 - leverage
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def squared_errors(
 ) -> Array:
     """Return a part's sum of squared errors and smallest 1 - leverage, shape (2, a)."""
     X, y = part
-    seen = NO_ERRORS.repeat(len(formulas.residual), axis=1)
+    seen = NONE.repeat(len(formulas.residual), axis=1)
     basis = np.zeros((len(directions.sigma) + 1, len(total.mean)))
     basis[:-1, :-1] = (directions.V / directions.sigma).T
     basis[-1, -1] = 1
@@ -143,11 +143,11 @@ def squared_errors(
         remaining = formulas.remaining @ values
         errors /= remaining
         squares = np.einsum("am,am->a", errors, errors)
-        seen = add_errors(seen, np.stack([squares, remaining.min(axis=1)]))
+        seen = add(seen, np.stack([squares, remaining.min(axis=1)]))
     return seen
 
 
-def add_errors(a: Array, b: Array) -> Array:
+def add(a: Array, b: Array) -> Array:
     """Add what `squared_errors` returns for two parts."""
     return np.stack([a[0] + b[0], np.minimum(a[1], b[1])])
 

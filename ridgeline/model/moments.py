@@ -8,7 +8,7 @@ References
 J. Demmel, L. Grigori, M. Hoemmen, J. Langou (2012). Communication-optimal Parallel and Sequential
 QR and LU Factorizations. SIAM Journal on Scientific Computing 34(1), A206-A239.
 T. Chan, G. Golub, R. LeVeque (1983). Algorithms for Computing the Sample Variance.
-The American Statistician 37(3), 242-247 (combining the centred sums of two parts).
+The American Statistician 37(3), 242-247 (adding up the centred sums of two parts).
 """
 
 from collections.abc import Iterator
@@ -35,14 +35,14 @@ class Moments:
     root: Array
 
 
-NO_ROWS = Moments(0, np.zeros(0), np.zeros((0, 0)))
+NONE = Moments(0, np.zeros(0), np.zeros((0, 0)))
 
 
 def moments(part: tuple[Array, Array]) -> Moments:
     """Summarise one part: X of shape (m, p), y of shape (m,)."""
     X, y = part
     if not len(y):
-        return NO_ROWS
+        return NONE
     with np.errstate(over="ignore", invalid="ignore"):  # `ridge.fit` reports it
         mean = np.append(X.mean(axis=0, dtype=float), y.mean(dtype=float))
         columns = len(mean)
@@ -58,8 +58,8 @@ def moments(part: tuple[Array, Array]) -> Moments:
     return Moments(len(y), mean, root)
 
 
-def combine(a: Moments, b: Moments) -> Moments:
-    """Combine the moments of two parts, without cancellation (Chan, Golub and LeVeque 1983)."""
+def add(a: Moments, b: Moments) -> Moments:
+    """Add the moments of two parts up, without cancellation (Chan, Golub and LeVeque 1983)."""
     if not a.rows or not b.rows:
         return a if a.rows else b
     mean, between = merge_means(a.rows, a.mean, b.rows, b.mean)

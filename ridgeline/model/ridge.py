@@ -17,8 +17,8 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 
 from ridgeline.errors import DataError
-from ridgeline.model import leave_one_out
-from ridgeline.model.moments import NO_ROWS, Array, combine, moments
+from ridgeline.model import leave_one_out, moments
+from ridgeline.model.moments import Array
 from ridgeline.tables.engine import Map
 
 UNUSABLE = (
@@ -70,7 +70,7 @@ def fit(
     DataError
         If there are fewer than two rows, or no penalty's error is known to six digits.
     """
-    total = reduce(combine, map(moments, parts), NO_ROWS)
+    total = reduce(moments.add, map(moments.moments, parts), moments.NONE)
     if total.rows < 2:
         raise DataError(f"leave-one-out needs at least two training rows, not {total.rows}")
     if not np.isfinite(total.root).all():
@@ -79,7 +79,7 @@ def fit(
         directions = leave_one_out.directions(total)
         formulas = leave_one_out.formulas(total, directions, np.asarray(alphas, dtype=float))
         squared_errors = partial(leave_one_out.squared_errors, total, directions, formulas)
-        seen = reduce(leave_one_out.add_errors, map(squared_errors, parts))
+        seen = reduce(leave_one_out.add, map(squared_errors, parts))
         errors, rounding = leave_one_out.errors(total, formulas, seen)
     usable = np.isfinite(errors)
     if not usable.any():
