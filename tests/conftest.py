@@ -1,80 +1,15 @@
-"""What tests share: a fresh clone of the project, and programs run in it as a user would."""
+"""Fixtures that tests share: a fresh clone of the project, and one in which all has run."""
 
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
-PROGRAMS = Path(sys.executable).parent
-# A warning fails a process, unless it is about the tools' own code. (Their servers, and the workers
-# of DVC's queue, have others: they run without.)
-WARNINGS = (
-    "error",
-    "ignore::DeprecationWarning",
-    "ignore::ResourceWarning",
-    "ignore:\033[1;33mAny type hint is inferred as AnyType:UserWarning",
-)
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """Return this process's environment, without what would lead a run elsewhere."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(
-            ("MLFLOW_", "DVC_", "AWS_", "GIT_", "PYTEST_", "OPENBLAS_", "MAKE", "MFLAGS")
-        )
-    }
-    return kept | {
-        "PYTHONWARNINGS": ",".join(WARNINGS),
-        "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
-        "GIT_AUTHOR_NAME": "tests",
-        "GIT_AUTHOR_EMAIL": "tests@example.invalid",
-        "GIT_COMMITTER_NAME": "tests",
-        "GIT_COMMITTER_EMAIL": "tests@example.invalid",
-        **changes,
-    }
-
-
-def run(
-    *command: str, cwd: Path, check: bool = True, timeout: float = 300, **changes: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end; fail with all that it printed when it fails."""
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env=environment(**changes),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    if check and done.returncode:
-        pytest.fail(f"{command} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    return done
-
-
-def clone(folder: Path) -> Path:
-    """Clone the project to `folder`, with what is not yet committed, as a commit."""
-    run("git", "clone", "--quiet", str(ROOT), str(folder), cwd=ROOT)
-    listed = run("git", "ls-files", "-z", "-co", "--exclude-standard", cwd=ROOT).stdout
-    here = {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
-    for name in here:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, folder / name)
-    for name in set(run("git", "ls-files", "-z", cwd=folder).stdout.split("\0")) - here - {""}:
-        (folder / name).unlink()
-    run("git", "add", "--all", cwd=folder)
-    run("git", "commit", "--quiet", "--allow-empty", "--message", "as it stands", cwd=folder)
-    return folder
+from project import clone, run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, environment
+from project import ROOT, environment
 from ruamel.yaml import YAML
 
 COMPOSE = YAML(typ="safe").load(ROOT / "docker-compose.yml")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import ROOT, run
+from project import ROOT, run
 
 from bench import bar, measure, picture, plain, scale, table
 from ridgeline import config

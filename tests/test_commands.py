@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import ROOT, run
+from project import ROOT, run
 
 from ridgeline import __main__ as ridgeline
 

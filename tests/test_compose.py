@@ -7,8 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
 from dotenv import dotenv_values
+from project import ROOT, run
 from servers import COMPOSE
 
 TEXT = (ROOT / "docker-compose.yml").read_text()

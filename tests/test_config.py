@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from project import ROOT
 
 from ridgeline import config
 from ridgeline.config import LogSpace, Settings, read_yaml

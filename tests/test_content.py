@@ -2,7 +2,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from conftest import run
+from project import run
 from ruamel.yaml import YAML
 
 from ridgeline.tracking.records import md5_of

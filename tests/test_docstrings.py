@@ -4,7 +4,7 @@ import doctest
 import importlib
 
 import pytest
-from conftest import ROOT
+from project import ROOT
 
 MODULES = [
     ".".join(file.relative_to(ROOT).with_suffix("").parts)

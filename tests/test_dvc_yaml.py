@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
+from project import ROOT, run
 from ruamel.yaml import YAML
 
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, run
+from project import ROOT, run
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline

@@ -6,9 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
+from project import ROOT, STAGES, run
 from ruamel.yaml import YAML
-from test_repro import STAGES
 
 from ridgeline import environment
 from ridgeline.errors import InstallationError, SettingsError

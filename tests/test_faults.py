@@ -15,10 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 import sqlalchemy
-from conftest import ROOT, clone, run
 from processes import Ended, begin, context, end
-from test_repro import MODEL, STAGES, ran, runs, store
-from test_settings_and_data import edit
+from project import MODEL, ROOT, STAGES, clone, edit, ran, run, runs, store
 
 import stages
 from ridgeline.tracking import origin, records

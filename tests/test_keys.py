@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, run
+from project import ROOT, run
 
 from ridgeline.intake import unique
 

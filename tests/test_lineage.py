@@ -12,8 +12,7 @@ import mlflow
 import mlflow.sklearn
 import pandas as pd
 import pytest
-from conftest import clone, run
-from test_repro import MODEL, STAGES, runs, store
+from project import MODEL, STAGES, clone, run, runs, store
 
 from ridgeline import __main__ as command
 from ridgeline.tracking import records

@@ -3,9 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from project import ROOT
 
 from ridgeline import config, environment
 from ridgeline.errors import SettingsError

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy
-from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from processes import Ended, begin, context, end
+from project import ROOT
 from sklearn.pipeline import Pipeline
 
 from ridgeline import config, files

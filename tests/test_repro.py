@@ -1,33 +1,14 @@
 """`dvc repro` in a fresh clone, as a newcomer meets it."""
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-import mlflow
 import pytest
-from conftest import run
+from project import MODEL, STAGES, ran, run, runs, store
 from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.slow
-
-STAGES = ["prepare", "featurize", "train", "register", "predict"]
-MODEL = "Reg_RidgeCV_possums"
-
-
-def store(project: Path) -> mlflow.MlflowClient:
-    return mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
-
-
-def runs(project: Path) -> list[mlflow.entities.Run]:
-    client = store(project)
-    experiment = client.get_experiment_by_name("Possum_tails")
-    return client.search_runs([experiment.experiment_id], order_by=["start_time"])
-
-
-def ran(done: subprocess.CompletedProcess[str]) -> list[str]:
-    return [line.split("'")[1] for line in done.stdout.splitlines() if "Running stage" in line]
 
 
 def test_the_committed_lock_is_what_a_fresh_clone_reproduces(reproduced: Path) -> None:

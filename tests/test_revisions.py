@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import run
 from dvc.config import Config
+from project import run
 
 from ridgeline.errors import RevisionError
 from ridgeline.history import revisions

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-from conftest import ROOT, clone, run
+from project import ROOT, clone, run
 from servers import SETTINGS, Server, free_port, store
 
 pytestmark = pytest.mark.slow

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import run
-from test_repro import MODEL, runs, store
+from project import MODEL, edit, run, runs, store
 
 pytestmark = pytest.mark.slow
 
@@ -17,12 +16,6 @@ def closed_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-def edit(project: Path, old: str, new: str) -> None:
-    params = project / "params.yaml"
-    assert old in params.read_text()
-    params.write_text(params.read_text().replace(old, new))
 
 
 def set_alphas(project: Path, alphas: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import botocore.session
 import pytest
-from conftest import ROOT, clone, environment, run
+from project import ROOT, clone, environment, run
 from servers import SECRETS, SETTINGS, Server, free_port, status, store
 
 pytestmark = pytest.mark.slow

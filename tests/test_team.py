@@ -15,9 +15,8 @@ from pathlib import Path
 import botocore.session
 import mlflow
 import pytest
-from conftest import ROOT, clone, environment, run
+from project import MODEL, ROOT, STAGES, clone, environment, ran, run
 from servers import SECRETS, SETTINGS, Server, listening, mlflow_of_compose, postgres, status, store
-from test_repro import MODEL, STAGES, ran
 
 pytestmark = pytest.mark.slow
 
