@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro backfill promote rollback test test-fast check bench bench-scale ui env services push pull lock clean
+.PHONY: help repro backfill promote rollback test test-fast drills check bench bench-scale ui env services push pull lock clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,8 +22,11 @@ promote: .venv/installed  ## make a version champion by hand: make promote VERSI
 rollback: .venv/installed  ## make the previous champion champion again
 	@python -m services.run python -m ridgeline rollback
 
-test: .venv/installed-dev .venv/installed-services  ## run the whole test suite
-	pytest -n auto --dist loadfile --no-loadscope-reorder
+test: .venv/installed-dev .venv/installed-services  ## run the tests, except the drills
+	pytest -n auto --dist loadfile --no-loadscope-reorder -m "not drill"
+
+drills: .venv/installed-dev .venv/installed-services  ## run the drills, as CI does: servers, sweeps, kills
+	pytest -n auto --dist loadfile --no-loadscope-reorder -m drill
 
 test-fast: .venv/installed-dev  ## run the tests that start neither DVC nor MLflow's programs
 	pytest -n auto -m "not slow"

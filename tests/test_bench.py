@@ -95,6 +95,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return stage, plain_folder
 
 
+@pytest.mark.slow
 def test_stages_and_plain_steps_choose_the_same_model(both: tuple[Path, Path]) -> None:
     stage, plain = both
     ours, theirs = joblib.load(stage / "models/model.joblib"), joblib.load(plain / "models/model")
@@ -102,6 +103,7 @@ def test_stages_and_plain_steps_choose_the_same_model(both: tuple[Path, Path]) -
     np.testing.assert_allclose(ours["ridge"].coef_, theirs["ridge"].coef_, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_stages_and_plain_steps_predict_the_same(both: tuple[Path, Path]) -> None:
     stage, plain = both
     ours = pd.read_parquet(stage / "predictions/test")

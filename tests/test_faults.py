@@ -23,7 +23,7 @@ from ridgeline.tracking import origin, records
 from ridgeline.tracking.champion import CHAMPION, PREVIOUS
 from ridgeline.tracking.records import DECISION, RMSE, ROWS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
 FAULTS = str(ROOT / "tests/faults")
 POINTS_A_STAGE = 6

@@ -15,7 +15,7 @@ from project import MODEL, PROGRAMS, ROOT, STAGES, environment, ran, run, runs, 
 
 from ridgeline.tracking import records
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
@@ -29,7 +29,7 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 # CI runs these on this very checkout; a test can't run the tests.
-RUN_BY_CI = {"make test", "make check"}
+RUN_BY_CI = {"make test", "make drills", "make check"}
 # These need ports that others may have, another remote, or more machines: other tests run them so.
 RUN_ELSEWHERE = {
     "tests/test_store.py": {"make env", "cp .env.example .env", "make services", "make repro push"},

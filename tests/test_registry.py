@@ -369,6 +369,7 @@ def open_store(_: int, start: threading.Barrier) -> None:
     store.experiment_id(store.connect(), "tests")
 
 
+@pytest.mark.slow
 def test_many_may_be_the_first_to_open_a_store(tmp_path: Path, monkeypatch) -> None:
     at_once(3, tmp_path, open_store)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -564,6 +565,8 @@ def test_a_champion_that_someone_set_without_the_gate_is_told_as_that(
     assert registry.summary(again).endswith("(champion): the gate was not asked")
 
 
+@pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.filterwarnings("ignore")  # what MLflow does to itself as it logs a model
 def test_two_hundred_registrations_by_eight_processes_lose_and_double_nothing(
     tmp_path: Path, monkeypatch

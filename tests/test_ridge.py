@@ -314,6 +314,7 @@ print(fit.model.coef_.tobytes().hex(), fit.errors.tobytes().hex(), fit.model.int
 """
 
 
+@pytest.mark.slow
 def test_the_same_parts_give_the_same_bytes_in_every_process():
     processes = [
         subprocess.Popen(

@@ -1,8 +1,8 @@
-"""Leave-one-out errors, and so the chosen penalty, beside arithmetic with 60 digits."""
+"""Leave-one-out errors, and so the chosen penalty, beside arithmetic with 120 digits."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mpmath import MPContext
 
@@ -10,7 +10,7 @@ from ridgeline.errors import DataError
 from ridgeline.model import ridge
 
 mp = MPContext()
-mp.dps = 60
+mp.dps = 120  # 1 - leverage may be 1e-34, a difference of products as large as 1e40
 
 ROW_OF_ITS_OWN = "a category of one row"
 KINDS = [
@@ -113,6 +113,7 @@ def test_each_error_has_six_digits_or_its_penalty_is_left_out(problem):
 @given(problems(["independent columns", "collinear columns", "a constant column"]))
 def test_of_standardized_columns_no_penalty_of_a_thousandth_or_more_is_left_out(problem):
     X, y, alphas, cuts = problem
+    assume(y.std() > 1e-6 * abs(y).max())  # else rounding of the target dominates every error
     spread = X.std(axis=0)
     X = np.divide(
         X - X.mean(axis=0), spread, out=np.zeros_like(X), where=spread > 1e-12 * abs(X[0])
@@ -129,7 +130,7 @@ def wide_and_badly_scaled():
     return X, y, np.logspace(-3, 3, 8).tolist()
 
 
-@pytest.mark.parametrize("cuts", [[], [10], [1, 2, 20, 32]])
+@pytest.mark.parametrize("cuts", [[], [1, 2, 20, 32]])
 def test_of_more_columns_than_rows_at_any_scale_the_best_penalty_is_chosen(cuts):
     X, y, alphas = wide_and_badly_scaled()
     exact = exact_errors(X, y, alphas)

@@ -17,7 +17,7 @@ import pytest
 from project import ROOT, clone, run
 from servers import SETTINGS, Server, free_port, store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
 ROWS = 200_000
 NOISE = [f"noise{number}" for number in range(8)]

@@ -216,6 +216,7 @@ def test_without_settings_it_fails_with_one_line(folder: Path) -> None:
     )
 
 
+@pytest.mark.drill
 def test_both_start_ask_for_keys_and_stop_when_interrupted(folder: Path, tmp_path: Path) -> None:
     ports = {"S3_PORT": str(free_port()), "MLFLOW_PORT": str(free_port())}
     s3, mlflow = (f"http://127.0.0.1:{port}" for port in ports.values())

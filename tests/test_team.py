@@ -18,7 +18,7 @@ import pytest
 from project import MODEL, ROOT, STAGES, clone, environment, ran, run
 from servers import SECRETS, SETTINGS, Server, listening, mlflow_of_compose, postgres, status, store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
 KEYS = {name: SETTINGS[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
 LOGIN = {name: SETTINGS[name] for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")}

@@ -15,6 +15,8 @@ small differences of large numbers. They can also be computed as sums in which n
 References
 ----------
 R. Rifkin, R. Lippert (2007). Notes on Regularized Least Squares. MIT-CSAIL-TR-2007-025.
+J. Demmel, K. Veselić (1992). Jacobi's Method is More Accurate than QR. SIAM Journal on Matrix
+Analysis and Applications 13(4), 1204-1245 (its errors grow with the condition of equal columns).
 """
 
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from ridgeline.model.moments import Array, Moments, chunks
 CHUNK_ROWS = 4096  # rows processed at a time, few enough for a core's cache
 TOLERANCE = 1e-6  # largest relative rounding error of a penalty's leave-one-out error
 GRADED = 1e3  # ratio of column norms above which Jacobi's method is used
-UNIT = 8 * np.finfo(float).eps  # rounding error of one operation; 8 covers the bounds' constants
+UNIT = 16 * np.finfo(float).eps  # rounding error of one operation; 16 covers the bounds' constants
 NONE = np.array([[0.0], [np.inf]])  # sum of squares, smallest 1 - leverage
 
 
@@ -77,7 +79,8 @@ def directions(total: Moments) -> Directions:
         # Jacobi's method is 8 times slower, but accurate for small columns next to large ones
         scaled, W, V, scale, _, _ = lapack.dgejsv(R, joba=2)  # 2: any row and column scales
         sigma = scaled * (scale[0] / scale[1])
-        noise = rounded @ abs(V)
+        equal = R[:, columns > 0] / columns[columns > 0]
+        noise = rounded @ abs(V) * np.linalg.cond(equal)
     else:
         W, sigma, Vt = np.linalg.svd(R, full_matrices=False)
         V, noise = Vt.T, np.full(len(sigma), np.linalg.norm(rounded))
