@@ -28,7 +28,7 @@ test: .venv/installed-dev .venv/installed-services  ## run the tests, except the
 drills: .venv/installed-dev .venv/installed-services  ## run the drills, as CI does: servers, sweeps, kills
 	pytest -n auto --dist loadfile --no-loadscope-reorder -m drill
 
-test-fast: .venv/installed-dev  ## run the tests that start neither DVC nor MLflow's programs
+test-fast: .venv/installed-dev  ## run the tests that start no DVC or MLflow and take no seconds
 	pytest -n auto -m "not slow"
 
 check: .venv/installed-dev  ## check format, lint and types

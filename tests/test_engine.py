@@ -112,6 +112,7 @@ def web() -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("protocol", "server", "reason"),
     [

@@ -18,6 +18,7 @@ print(found.tolist(), rows, tracemalloc.get_traced_memory()[1])
 """
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_where_all_rows_have_the_same_key(tmp_path: Path) -> None:
     for number in range(100):
         unique.spill(tmp_path, number, np.full(20_000, 7, np.uint64))

@@ -177,6 +177,7 @@ def test_a_model_that_was_not_wholly_logged_is_none(client, tmp_path) -> None:
 # The champion
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(scores=st.lists(st.sampled_from([1.0, 1.5, 2.0, 2.5]), min_size=1, max_size=5))
 def test_the_champion_is_the_best_in_whatever_order_they_come(client, model, scores) -> None:

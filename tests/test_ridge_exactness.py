@@ -130,6 +130,7 @@ def wide_and_badly_scaled():
     return X, y, np.logspace(-3, 3, 8).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cuts", [[], [1, 2, 20, 32]])
 def test_of_more_columns_than_rows_at_any_scale_the_best_penalty_is_chosen(cuts):
     X, y, alphas = wide_and_badly_scaled()
