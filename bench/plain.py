@@ -65,7 +65,7 @@ def train(settings: config.Settings) -> None:
     """Fit ridge regression, the penalty chosen by leave-one-out; score it."""
     preprocessor = joblib.load(MODELS / "preprocessor.joblib")
     X, y = features("train", settings)
-    model = RidgeCV(settings.train.alpha_values).fit(X, y)
+    model = RidgeCV(settings.train.alphas).fit(X, y)
     scores = {"train": scored(y, model.predict(X))}
     X, y = features("validation", settings)
     scores["validation"] = scored(y, model.predict(X))

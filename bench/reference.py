@@ -31,14 +31,14 @@ if __name__ == "__main__":
     seconds, apart = {}, {}
     for mode in ("auto", "svd"):
         started = time.perf_counter()
-        model = RidgeCV(settings.train.alpha_values, gcv_mode=mode).fit(X, y)
+        model = RidgeCV(settings.train.alphas, gcv_mode=mode).fit(X, y)
         seconds[mode] = time.perf_counter() - started
         apart[mode] = float(np.abs(model.coef_ - fitted.coef_).max())
     parts = [*reading.open_table("data/features/train", (settings.data.target, *names)).parts()]
     over = engine.over(partial(reading.arrays, tuple(names), settings.data.target))
     with threadpool_limits(1, "blas"):  # as in a stage
         started = time.perf_counter()
-        ridge.fit(parts, settings.train.alpha_values, over)
+        ridge.fit(parts, settings.train.alphas, over)
         fit_seconds = time.perf_counter() - started
     print(
         json.dumps(

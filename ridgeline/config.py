@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
     Strict,
-    Tag,
     TypeAdapter,
     ValidationError,
     model_validator,
@@ -27,7 +26,6 @@ Text = Annotated[str, Strict(), Field(min_length=1)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Positive = Annotated[Number, Field(gt=0)]
 Whole = Annotated[int, Strict()]
-Exponent = Annotated[Number, Field(ge=-300, le=300)]
 
 
 def _model_name(name: str) -> str:
@@ -127,28 +125,42 @@ class Prepare:
         return self
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class LogSpace:
-    """Powers of ten with evenly spaced exponents, given as in ``numpy.logspace``."""
+def _alphas(value: object) -> object:
+    """Replace the text ``logspace(start, stop, num)`` by its numbers; leave other values."""
+    if not isinstance(value, str):
+        return value
+    number = r"\s*([+-]?[\d.]+(?:e[+-]?\d+)?)\s*"
+    found = re.fullmatch(rf"logspace\({number},{number},\s*(\d+)\s*\)", value.strip())
+    try:
+        start, stop, num = float(found[1]), float(found[2]), int(found[3])  # type: ignore[index]
+    except (TypeError, ValueError):  # no match, or such as 1.2.3
+        num = 0
+    if num < 1 or max(abs(start), abs(stop)) > LARGEST_EXPONENT:
+        raise ValueError(
+            "it should be a list of numbers, or such as logspace(-3, 1, 30): 30 powers of ten from "
+            f"10**-3 to 10**1 (exponents of at most {LARGEST_EXPONENT}, at least one number)"
+        )
+    return logspace(start, stop, num)
 
-    logspace: tuple[Exponent, Exponent, Annotated[Whole, Field(ge=1)]]
 
-    @property
-    def values(self) -> tuple[float, ...]:
-        """The numbers, computed by the C library's ``pow``: the same bits on every CPU."""
-        start, stop, num = self.logspace
-        step = (stop - start) / max(num - 1, 1)
-        exponents = [*(start + i * step for i in range(num - 1)), stop if num > 1 else start]
-        return tuple(10.0**exponent for exponent in exponents)
+def logspace(start: float, stop: float, num: int) -> tuple[float, ...]:
+    """Return powers of ten with evenly spaced exponents, as ``numpy.logspace`` does.
+
+    They are computed by the C library's ``pow``: the same bits on every CPU.
+
+    Examples
+    --------
+    >>> logspace(-1, 1, 3)
+    (0.1, 1.0, 10.0)
+    """
+    step = (stop - start) / max(num - 1, 1)
+    exponents = [*(start + i * step for i in range(num - 1)), stop if num > 1 else start]
+    return tuple(10.0**exponent for exponent in exponents)
 
 
+LARGEST_EXPONENT = 300
 PREDICTED = ("prediction", "actual", "residual")
-LIST, LOGSPACE = "<list>", "<logspace>"  # pydantic adds them to the location of an error
-Alphas = Annotated[
-    Annotated[tuple[Positive, ...], Field(min_length=1), Tag(LIST)]
-    | Annotated[LogSpace, Tag(LOGSPACE)],
-    Discriminator(lambda value: LOGSPACE if isinstance(value, dict) else LIST),
-]
+Alphas = Annotated[tuple[Positive, ...], Field(min_length=1), BeforeValidator(_alphas)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -156,11 +168,6 @@ class Train:
     """The penalties that leave-one-out validation chooses from."""
 
     alphas: Alphas
-
-    @property
-    def alpha_values(self) -> tuple[float, ...]:
-        """The penalties to try, in the given order."""
-        return self.alphas.values if isinstance(self.alphas, LogSpace) else self.alphas
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -262,13 +269,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _sentence(error: Any) -> str:
     """Return one of pydantic's errors as a sentence: the key, its value and what is allowed."""
-    place = [part for part in error["loc"] if part not in (LIST, LOGSPACE)]
+    place = [*error["loc"]]
     key = ".".join(map(str, place))
     match error["type"]:
         case "unexpected_keyword_argument":
             return f"{key} is not a setting; allowed here: {', '.join(_siblings(place))}"
-        case "missing" if isinstance(place[-1], int):
-            return f"{'.'.join(map(str, place[:-1]))} is too short; it should be [start, stop, num]"
         case "missing":
             return f"{key} is missing; add it"
         case "value_error" if isinstance(error["input"], dict):
@@ -282,10 +287,7 @@ def _sentence(error: Any) -> str:
 
 def _siblings(place: list[str | int]) -> list[str]:
     """Return the settings that are allowed at `place`, whose last part is not one of them."""
-    if place[:2] == ["train", "alphas"]:
-        section: Any = LogSpace
-    else:
-        section = Settings
-        for name in place[:-1]:
-            section = section.__dataclass_fields__[name].type
+    section: Any = Settings
+    for name in place[:-1]:
+        section = section.__dataclass_fields__[name].type
     return [field.name for field in fields(section)]

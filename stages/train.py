@@ -20,7 +20,7 @@ from stages import run
 
 def main(settings: Settings) -> None:
     """Write the model (a pipeline that takes raw columns), its metrics and plots."""
-    target, alphas = settings.data.target, settings.train.alpha_values
+    target, alphas = settings.data.target, settings.train.alphas
     preprocessor = joblib.load(files.PREPROCESSOR)
     names = tuple(preprocessor.get_feature_names_out())
     tables = {

@@ -112,7 +112,7 @@ def test_a_version_an_alias_and_a_run_lead_to_the_same_model_data_and_params(
         assert (status, err) == (0, "")
         assert all(md5 in out for md5 in md5s)
         assert "prepare.seed: 18" in out
-        assert "train.alphas: [0.001," in out
+        assert "train.alphas: logspace(-3, 1, 30)" in out
 
 
 def test_at_alias_alone_is_of_the_registered_model_in_the_settings(

@@ -19,10 +19,7 @@ def closed_port() -> int:
 
 
 def set_alphas(project: Path, alphas: str) -> None:
-    params = project / "params.yaml"
-    text = params.read_text()
-    start, end = text.index("    [0.001"), text.index("\nregister:")
-    params.write_text(f"{text[:start]}    {alphas}\n{text[end:]}")
+    edit(project, "alphas: logspace(-3, 1, 30)", f"alphas: {alphas}")
 
 
 @pytest.mark.parametrize("stage", ["prepare", "featurize", "train", "register", "predict"])
@@ -209,7 +206,7 @@ def test_a_model_that_mlflow_lost_is_logged_and_registered_again(unchanged: Path
 
 
 def test_penalties_may_be_powers_of_ten(unchanged: Path) -> None:
-    set_alphas(unchanged, "{logspace: [-1, 1, 5]}")
+    set_alphas(unchanged, "logspace(-1, 1, 5)")
     run("dvc", "repro", "train", cwd=unchanged)
     alphas = pd.read_csv(unchanged / "plots/error_by_alpha.csv")["alpha"]
     assert alphas.tolist() == pytest.approx([0.1, 10**-0.5, 1, 10**0.5, 10])
