@@ -25,7 +25,8 @@ Outcome = tuple[predict.Predicted, list[contract.Breaches]]  # of one part
 def main(settings: Settings) -> None:
     """Write the predictions for ``predict.input``, test metrics, plot data and figures."""
     registered = json.loads(REGISTERED.read_text(encoding="utf-8"))
-    baseline = json.loads((METRICS / "train.json").read_text(encoding="utf-8"))["baseline"]
+    trained = json.loads((METRICS / "train.json").read_text(encoding="utf-8"))
+    baseline = trained["baseline"]["prediction"]
     data, wanted, output = settings.data, settings.predict.model, Path(settings.predict.output)
     model = skops_format.load_selected(registered["model"], registered["md5"], wanted, data)
 
@@ -50,14 +51,16 @@ def main(settings: Settings) -> None:
             findings.add(part, breaches, predicted.rows)
             done(part, rows=predicted.rows)
 
-        work = partial(write_predictions, model, expected, target, baseline["prediction"], output)
+        work = partial(write_predictions, model, expected, target, baseline, output)
         engine.for_each(partial(work, folder, hashes), table.parts(), report)
         findings.add_repeated_keys(hashes, SEED, engine.mapped)
         findings.raise_if_any()
 
     for warning in predict.warnings(total):
         warn(warning)
-    write_json(METRICS / "test.json", scoring.report(total.rows, total.sums))
+    tested = scoring.report(total.rows, total.sums)
+    write_json(METRICS / "test.json", tested)
+    write_json(METRICS / "summary.json", scoring.summary(trained, tested))
     plot(total.plotted.to_pandas(), data.key, data.target)
 
 

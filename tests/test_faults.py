@@ -65,7 +65,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
         exits[stage], in_lock[stage] = done.returncode, [*lock(project)]
     run("dvc", "repro", cwd=project)
     return Killed(
-        project, exits, in_lock, [(r.info.run_name, r.info.status) for r in runs(project)]
+        project, exits, in_lock, [(r.data.tags["dvc.stage"], r.info.status) for r in runs(project)]
     )
 
 
@@ -184,7 +184,7 @@ def test_a_killed_child_costs_its_stage_only_the_run_and_register_writes_it(
     )
     run("dvc", "repro", "register", cwd=project)
     made = [r for r in runs(project) if r.info.run_id not in known]
-    assert sorted((r.info.run_name, r.info.status) for r in made) == [
+    assert sorted((r.data.tags["dvc.stage"], r.info.status) for r in made) == [
         ("register", "FINISHED"),
         ("train", "FINISHED"),
         ("train", "KILLED"),
@@ -309,7 +309,7 @@ def test_dvc_repro_on_a_full_disk_leaves_dvc_lock_and_checkout_brings_all_back(
 def measured(project: Path) -> dict[str, dict[str, float]]:
     """The metrics of each stage's newest whole run."""
     whole = [r for r in runs(project) if r.info.status == "FINISHED"]
-    return {r.info.run_name: r.data.metrics for r in whole}
+    return {r.data.tags["dvc.stage"]: r.data.metrics for r in whole}
 
 
 def test_runs_model_and_champion_of_a_lost_store_are_made_again(
@@ -323,7 +323,7 @@ def test_runs_model_and_champion_of_a_lost_store_are_made_again(
     done = run("dvc", "repro", cwd=project)
     assert ran(done) == ["register"]
     assert measured(project) == {stage: metrics[stage] for stage in STAGES[:4]}
-    assert sorted(r.info.run_name for r in runs(project)) == sorted(STAGES[:4])
+    assert sorted(r.data.tags["dvc.stage"] for r in runs(project)) == sorted(STAGES[:4])
     after = store(project).get_model_version_by_alias(MODEL, CHAMPION)
     same = ("dvc.md5", RMSE, ROWS, DECISION)
     assert [after.tags[tag] for tag in same] == [before.tags[tag] for tag in same]
@@ -357,7 +357,7 @@ def test_a_clock_that_goes_back_a_day_changes_no_order(
     recorded = lock(project)
     made = {r.info.run_id: r for r in runs(project) if r.info.run_id not in ended}
     assert made.pop(alive.info.run_id).info.status == "RUNNING"
-    assert {r.info.run_name: r.data.tags[records.DIGEST] for r in made.values()} == {
+    assert {r.data.tags["dvc.stage"]: r.data.tags[records.DIGEST] for r in made.values()} == {
         stage: recorded[stage].digest for stage in ("train", "register")
     }
     assert made[second.run_id].data.params["train.alphas"] == "[0.5]"

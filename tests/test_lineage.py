@@ -130,7 +130,7 @@ def test_it_names_the_run_of_each_stage_that_the_model_comes_from(
     _, out, _ = lineage_of(f"models:/{MODEL}/2")
     named = re.findall(r"([0-9a-f]{32})  (\w+)$", out, re.MULTILINE)
     assert [stage for _, stage in named] == ["prepare", "featurize", "train"]
-    by_id = {r.info.run_id: r.info.run_name for r in runs(here.project)}
+    by_id = {r.info.run_id: r.data.tags["dvc.stage"] for r in runs(here.project)}
     assert all(by_id[run_id] == stage for run_id, stage in named)
 
 
@@ -138,7 +138,7 @@ def test_another_run_with_the_same_outputs_does_not_lend_its_data(
     here: History, lineage_of: Command
 ) -> None:
     client, version = store(here.project), here.version(2)
-    [prepare] = [r for r in runs(here.project) if r.info.run_name == "prepare"]
+    [prepare] = [r for r in runs(here.project) if r.data.tags["dvc.stage"] == "prepare"]
     raw = "dvc.deps.data/raw/possum.csv"
     other = client.create_run(prepare.info.experiment_id, tags=prepare.data.tags | {raw: "f" * 32})
     client.set_terminated(other.info.run_id)
@@ -273,7 +273,7 @@ def test_backfill_rebuilds_a_wiped_store_from_history_and_remote_once(
     assert out.count("\n") == 2
     assert out.splitlines()[1].startswith(f"experiment {history.experiment}: train, register, ")
     written = runs(wiped)
-    assert sorted(r.info.run_name for r in written) == sorted([*STAGES, *STAGES[2:]])
+    assert sorted(r.data.tags["dvc.stage"] for r in written) == sorted([*STAGES, *STAGES[2:]])
     for run_, like in zip(by_digest(written), by_digest(runs(history.project)), strict=True):
         assert run_.data.metrics == like.data.metrics
         assert run_.data.params == like.data.params
@@ -310,7 +310,7 @@ def test_backfill_writes_from_the_workspace_what_an_older_state_lacks_the_files_
     status, out, err = backfill(wiped, "--all-commits")
     assert (status, err) == (0, "")
     assert out.splitlines()[-1].startswith("workspace: featurize, train, ")
-    assert sorted({r.info.run_name for r in runs(wiped)}) == sorted(STAGES)
+    assert sorted({r.data.tags["dvc.stage"] for r in runs(wiped)}) == sorted(STAGES)
 
 
 def test_backfill_registers_a_model_by_each_name_it_had(history: History, wiped: Path) -> None:

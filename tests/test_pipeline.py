@@ -42,6 +42,7 @@ OUTS = {
         "plots/predicted_and_actual.png",
         "plots/predicted_against_actual.png",
         "metrics/test.json",
+        "metrics/summary.json",
     ],
 }
 COMPUTING = [f"computing.{name}" for name in environment.COMPUTING]

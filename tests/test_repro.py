@@ -17,7 +17,18 @@ def test_the_committed_lock_is_what_a_fresh_clone_reproduces(reproduced: Path) -
 
 def test_each_stage_leaves_one_finished_run_in_mlflow(reproduced: Path) -> None:
     found = [(r.info.run_name, r.info.status) for r in runs(reproduced)[:5]]
-    assert found == [(stage, "FINISHED") for stage in STAGES]
+    commit = run("git", "rev-parse", "HEAD", cwd=reproduced).stdout[:7]
+    assert found == [(f"{stage} · {commit}", "FINISHED") for stage in STAGES]
+
+
+def test_the_experiment_opens_on_its_runs(reproduced: Path) -> None:
+    experiment = store(reproduced).get_experiment_by_name("Possum_tails")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_the_metrics_table_fits_100_columns(reproduced: Path) -> None:
+    lines = run("dvc", "metrics", "show", cwd=reproduced).stdout.splitlines()
+    assert max(map(len, lines)) <= 100
 
 
 def test_the_model_is_version_1_and_champion(reproduced: Path) -> None:
@@ -46,7 +57,7 @@ def md5s(tags: dict[str, str]) -> dict[str, str]:
 
 def test_each_run_names_all_that_its_stage_read_and_wrote(reproduced: Path) -> None:
     for run_ in runs(reproduced)[:5]:
-        assert md5s(run_.data.tags) == lock(reproduced, run_.info.run_name)
+        assert md5s(run_.data.tags) == lock(reproduced, run_.data.tags["dvc.stage"])
 
 
 def test_the_version_names_all_that_made_it_and_the_raw_table(reproduced: Path) -> None:

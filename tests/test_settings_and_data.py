@@ -216,9 +216,9 @@ def test_a_temporary_experiment_that_imputes_is_in_the_main_store(reproduced: Pa
     run("dvc", "exp", "run", "--temp", "-S", "prepare.missing=impute", cwd=reproduced)
     imputed = [r for r in runs(reproduced) if r.data.params.get("prepare.missing") == "impute"]
     predict = runs(reproduced)[-1]
-    assert [r.info.run_name for r in imputed] == ["prepare", "featurize"]
+    assert [r.data.tags["dvc.stage"] for r in imputed] == ["prepare", "featurize"]
     assert imputed[0].data.metrics["rows.dropped"] == 0
-    assert (predict.info.run_name, predict.info.status) == ("predict", "FINISHED")
+    assert (predict.data.tags["dvc.stage"], predict.info.status) == ("predict", "FINISHED")
     assert predict.data.tags["dvc.experiment"]
 
 

@@ -88,7 +88,9 @@ def outputs(project: Path) -> dict[str, str]:
 
 
 def names(team: Team, experiment: str = "Possum_tails") -> list[str]:
-    return sorted(r.info.run_name for r in team.runs(experiment) if r.info.status == "FINISHED")
+    return sorted(
+        r.data.tags["dvc.stage"] for r in team.runs(experiment) if r.info.status == "FINISHED"
+    )
 
 
 def test_all_five_stages_log_their_runs_there(team: Team) -> None:
@@ -237,7 +239,7 @@ def test_no_secret_is_in_git_mlflow_a_log_or_an_argument(team: Team) -> None:
     for kind in ("dvc.lock", ".dvc/config", ".dvc/config.local"):
         told[kind] = (team.project / kind).read_text()
     for found in team.runs():
-        told[found.info.run_name] = json.dumps(found.to_dictionary())
+        told[found.data.tags["dvc.stage"]] = json.dumps(found.to_dictionary())
     for version in team.client().search_model_versions(f"name = '{MODEL}'"):
         told[f"version {version.version}"] = json.dumps(dict(version), default=str)
     assert len(told) > 80

@@ -141,6 +141,31 @@ def report(rows: int, sums: Array) -> dict[str, Any]:
     return counts | {"test": test, "baseline": {"test": baseline_metrics(sums)}}
 
 
+def summary(trained: dict[str, Any], tested: dict[str, Any]) -> dict[str, Any]:
+    """Return the few metrics that compare models: a selection of what two metrics files hold.
+
+    Parameters
+    ----------
+    trained : dict
+        The metrics of the training stage.
+    tested : dict
+        As `report` returns them.
+
+    Examples
+    --------
+    >>> trained = {"alpha": 1.0, "validation": {"rmse": 3.0, "r2": 0.5}}
+    >>> summary(trained, {"rows": {"predicted": 4, "scored": 0}})
+    {'alpha': 1.0, 'validation': {'rmse': 3.0}, 'rows': 4}
+    """
+    test = {name: tested["test"][name] for name in NAMES} if "test" in tested else None
+    return {
+        "alpha": trained["alpha"],
+        "validation": {"rmse": trained["validation"]["rmse"]},
+        **({"test": test} if test else {}),
+        "rows": tested["rows"]["predicted"],
+    }
+
+
 def _metrics(sums: Array) -> Array:
     """Return RMSE, MAE and R², shape (..., 3), of sums, shape (..., 6); NaN if undefined."""
     rows, squares, absolutes, distances2, _, distances = np.moveaxis(sums, -1, 0)

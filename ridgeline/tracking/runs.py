@@ -115,7 +115,7 @@ def write_run(
         run = client.create_run(
             experiment_id(client, experiment),
             start_time=now if started is None else int(started * 1000),
-            run_name=record.name,
+            run_name=run_name(record.name, origin_tags),
             tags=stage_tags(record, origin_tags),
         )
         run_id: str = run.info.run_id
@@ -166,6 +166,18 @@ def digests(client: mlflow.MlflowClient, experiment: str) -> set[str]:
 def logged_files(record: records.Record) -> dict[Path, str]:
     """Return the outputs that a stage's run is written from, with their md5s."""
     return {p: md5 for p, md5 in record.outs.items() if p.suffix in (*ARTIFACTS, MODEL)}
+
+
+def run_name(stage: str, origin_tags: dict[str, str]) -> str:
+    """Return a run's name: the stage, and the DVC experiment or the commit that it comes from.
+
+    Examples
+    --------
+    >>> run_name("train", {records.COMMIT: "8b62935d41"}), run_name("train", {})
+    ('train · 8b62935', 'train')
+    """
+    source = origin_tags.get(records.EXPERIMENT) or origin_tags.get(records.COMMIT, "")[:7]
+    return f"{stage} · {source}" if source else stage
 
 
 def stage_tags(record: records.Record, origin_tags: dict[str, str]) -> dict[str, str]:

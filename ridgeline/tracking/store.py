@@ -20,6 +20,8 @@ from ridgeline.errors import TrackingError
 from ridgeline.tracking import address
 from ridgeline.tracking.origin import public
 
+# so that its page in MLflow opens on its runs, and not on GenAI
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 PATIENCE = 5  # seconds to wait for a server's first answer
 STORE_ERRORS = (MlflowException, SQLAlchemyError, BotoCoreError, ImportError, OSError)
 
@@ -86,7 +88,7 @@ def experiment_id(client: mlflow.MlflowClient, name: str) -> str:
         local = url.startswith(address.SQLITE)
         location = address.database(url).with_name("mlartifacts").as_uri() if local else None
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, location, EXPERIMENT_TAGS))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
