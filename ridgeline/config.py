@@ -34,6 +34,12 @@ def _model_name(name: str) -> str:
     return name
 
 
+def _level(level: float) -> float:
+    if level not in [percent / 100 for percent in range(1, 100)]:
+        raise ValueError("it should be one of 0.01, 0.02, up to 0.99")
+    return level
+
+
 def _alias(name: str) -> str:
     if not re.fullmatch(r"[a-zA-Z][\w-]*", name) or re.fullmatch(r"v\d+|latest", name):
         raise ValueError("it should be candidate or an alias such as champion")
@@ -61,7 +67,8 @@ def _tag_keys(tags: dict[str, str]) -> dict[str, str]:
     return tags
 
 
-RESERVED = ("dvc.", "gate.", "git.", "mlflow.", "validation.")  # tags that the pipeline sets
+# tags that the pipeline sets
+RESERVED = ("dvc.", "gate.", "git.", "interval.", "mlflow.", "validation.")
 # pyarrow's default for CSV
 MISSING_VALUES = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
@@ -159,7 +166,7 @@ def logspace(start: float, stop: float, num: int) -> tuple[float, ...]:
 
 
 LARGEST_EXPONENT = 300
-PREDICTED = ("prediction", "actual", "residual")
+PREDICTED = ("prediction", "lower", "upper", "actual", "residual")
 Alphas = Annotated[tuple[Positive, ...], Field(min_length=1), BeforeValidator(_alphas)]
 
 
@@ -191,11 +198,12 @@ class Register:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Predict:
-    """The model to use, the table to predict, and the path of the predictions."""
+    """The model, the table to predict, the predictions' path, and the level of their intervals."""
 
     model: Annotated[Text, AfterValidator(_alias)] = "candidate"
     input: Text
     output: Annotated[Text, AfterValidator(_predictions)]
+    level: Annotated[Number, AfterValidator(_level)] = 0.9
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

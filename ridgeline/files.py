@@ -20,7 +20,8 @@ SPLITS = ("train", "validation", "test")
 PREPARED, FEATURES = Path("data/prepared"), Path("data/features")  # one table per split
 MODELS, METRICS, PLOTS = Path("models"), Path("metrics"), Path("plots")
 PREPROCESSOR, MODEL = MODELS / "preprocessor.joblib", MODELS / "model.joblib"
-REGISTERED = MODELS / "registered.json"
+REGISTERED, INTERVALS = MODELS / "registered.json", MODELS / "intervals.json"
+SUMMARY = Path("metrics.json")  # the few metrics that DVC's tables show
 
 
 @contextmanager

@@ -10,7 +10,16 @@ from sklearn.pipeline import Pipeline
 
 from ridgeline.config import Settings
 from ridgeline.errors import warn
-from ridgeline.files import METRICS, PLOTS, REGISTERED, scratch, write_csv, write_figure, write_json
+from ridgeline.files import (
+    METRICS,
+    PLOTS,
+    REGISTERED,
+    SUMMARY,
+    scratch,
+    write_csv,
+    write_figure,
+    write_json,
+)
 from ridgeline.intake import contract, unique
 from ridgeline.intake.findings import Findings
 from ridgeline.model import charts, predict, scoring
@@ -27,8 +36,8 @@ def main(settings: Settings) -> None:
     registered = json.loads(REGISTERED.read_text(encoding="utf-8"))
     trained = json.loads((METRICS / "train.json").read_text(encoding="utf-8"))
     baseline = trained["baseline"]["prediction"]
-    data, wanted, output = settings.data, settings.predict.model, Path(settings.predict.output)
-    model = skops_format.load_selected(registered["model"], registered["md5"], wanted, data)
+    data, output = settings.data, Path(settings.predict.output)
+    model, width = skops_format.load_selected(registered["model"], registered["md5"], settings)
 
     source, missing = settings.predict.input, data.missing_values
     columns, numbers = (data.key, data.target, *data.features), (*data.numeric, data.target)
@@ -51,16 +60,16 @@ def main(settings: Settings) -> None:
             findings.add(part, breaches, predicted.rows)
             done(part, rows=predicted.rows)
 
-        work = partial(write_predictions, model, expected, target, baseline, output)
+        work = partial(write_predictions, model, expected, target, baseline, width, output)
         engine.for_each(partial(work, folder, hashes), table.parts(), report)
         findings.add_repeated_keys(hashes, SEED, engine.mapped)
         findings.raise_if_any()
 
     for warning in predict.warnings(total):
         warn(warning)
-    tested = scoring.report(total.rows, total.sums)
+    tested = scoring.report(total.rows, total.sums, total.covered)
     write_json(METRICS / "test.json", tested)
-    write_json(METRICS / "summary.json", scoring.summary(trained, tested))
+    write_json(SUMMARY, scoring.summary(trained, tested))
     plot(total.plotted.to_pandas(), data.key, data.target)
 
 
@@ -69,6 +78,7 @@ def write_predictions(
     wanted: contract.Contract,
     target: str | None,
     baseline: float,
+    width: float | None,
     output: Path,
     folder: Path,
     hashes: Path,
@@ -84,7 +94,7 @@ def write_predictions(
                 breaches.append(checked.breaches)
             else:
                 rows, predicted = predict.predict_rows(
-                    model, checked.table, wanted.key, target, baseline
+                    model, checked.table, wanted.key, target, baseline, width
                 )
                 write(rows)
             total = predict.add(total, predicted)

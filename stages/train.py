@@ -1,18 +1,17 @@
 """Fit ridge regression on the training rows, with the penalty chosen by leave-one-out error."""
 
-from functools import partial, reduce
+from functools import partial
 from math import log10
 
 import joblib
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline
 
 from ridgeline import files
 from ridgeline.config import Settings
 from ridgeline.errors import warn
-from ridgeline.model import charts, ridge, scoring
+from ridgeline.model import charts, intervals, ridge, scoring
 from ridgeline.model.moments import Array
 from ridgeline.tables import engine, progress, reading
 from stages import run
@@ -33,16 +32,20 @@ def main(settings: Settings) -> None:
         over = engine.over(partial(reading.arrays, names, target), done)
         fit = ridge.fit([*tables["train"].parts()], alphas, over)
         rmse = np.sqrt(fit.errors)  # NaN where rounding dominates
-        score_part = partial(score, fit.model, fit.target_mean)
-        sums = {
-            split: reduce(scoring.add, over(score_part, table.parts()), scoring.NONE)
-            for split, table in tables.items()
-        }
+        score_part = partial(score, fit)
+        sums, residuals = {}, intervals.NONE
+        for split, table in tables.items():
+            sums[split] = scoring.NONE
+            for scores, counts in over(score_part, table.parts()):
+                sums[split] = scoring.add(sums[split], scores)
+                if split == "train":
+                    residuals = intervals.add(residuals, counts)
 
     for warning in ridge.warnings(alphas, fit):
         warn(warning)
     pipeline = Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)])
     files.write_model(files.MODEL, pipeline)
+    files.write_json(files.INTERVALS, {"half_width": intervals.half_widths(residuals)})
     files.write_json(
         files.METRICS / "train.json",
         {
@@ -65,10 +68,11 @@ def main(settings: Settings) -> None:
     files.write_figure(files.PLOTS / "coefficients.png", figure)
 
 
-def score(model: RidgeCV, baseline: float, part: tuple[Array, Array]) -> Array:
-    """Return the sums of a part's errors; see `scoring.sums`."""
+def score(fit: ridge.Fit, part: tuple[Array, Array]) -> tuple[Array, intervals.Counts]:
+    """Return the sums of a part's errors, and counts of its leave-one-out residuals."""
     X, y = part
-    return scoring.sums(y, model.predict(X), baseline)
+    errors = scoring.sums(y, fit.model.predict(X), fit.target_mean)
+    return errors, intervals.counts(fit.residuals(part))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,12 @@ DEPS = {
     "prepare": ["data/raw/possum.csv"],
     "featurize": PREPARED,
     "train": [*FEATURES[:2], "models/preprocessor.joblib"],
-    "register": ["data/prepared/validation", "models/model.joblib", "metrics/train.json"],
+    "register": [
+        "data/prepared/validation",
+        "models/model.joblib",
+        "models/intervals.json",
+        "metrics/train.json",
+    ],
     "predict": ["data/prepared/test", "models/registered.json", "metrics/train.json"],
 }
 OUTS = {
@@ -28,6 +33,7 @@ OUTS = {
     "featurize": [*FEATURES, "models/preprocessor.joblib", "metrics/featurize.json"],
     "train": [
         "models/model.joblib",
+        "models/intervals.json",
         "plots/error_by_alpha.csv",
         "plots/error_by_alpha.png",
         "plots/coefficients.csv",
@@ -42,7 +48,7 @@ OUTS = {
         "plots/predicted_and_actual.png",
         "plots/predicted_against_actual.png",
         "metrics/test.json",
-        "metrics/summary.json",
+        "metrics.json",
     ],
 }
 COMPUTING = [f"computing.{name}" for name in environment.COMPUTING]

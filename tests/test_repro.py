@@ -1,9 +1,11 @@
 """`dvc repro` in a fresh clone, as a newcomer meets it."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from project import MODEL, STAGES, ran, run, runs, store
 from ruamel.yaml import YAML
@@ -100,10 +102,20 @@ def test_the_featurize_run_holds_the_scaler_and_the_means(reproduced: Path) -> N
 
 def test_predictions_and_both_figures_are_there(reproduced: Path) -> None:
     lines = (reproduced / "predictions/possum_tail_length.csv").read_text().splitlines()
-    assert lines[0] == "case,prediction,actual,residual"
+    assert lines[0] == "case,prediction,lower,upper,actual,residual"
     assert len(lines) == 17
     for figure in ("predicted_and_actual", "predicted_against_actual"):
         assert (reproduced / f"plots/{figure}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_version_carries_the_widths_of_its_intervals(reproduced: Path) -> None:
+    version = store(reproduced).get_model_version_by_alias(MODEL, "champion")
+    widths = json.loads(version.tags["interval.half_width"])
+    rows = pd.read_csv(reproduced / "predictions/possum_tail_length.csv")
+    assert rows["upper"] - rows["prediction"] == pytest.approx(widths["0.9"])
+    assert rows["prediction"] - rows["lower"] == pytest.approx(widths["0.9"])
+    inside = rows["actual"].between(rows["lower"], rows["upper"]).mean()
+    assert json.loads((reproduced / "metrics.json").read_text())["test"]["coverage"] == inside
 
 
 def test_a_second_repro_runs_nothing(reproduced: Path) -> None:

@@ -3,4 +3,13 @@
 These work on arrays and rows in memory, and do not use the settings, MLflow or DVC.
 """
 
-__all__ = ["charts", "features", "leave_one_out", "moments", "predict", "ridge", "scoring"]
+__all__ = [
+    "charts",
+    "features",
+    "intervals",
+    "leave_one_out",
+    "moments",
+    "predict",
+    "ridge",
+    "scoring",
+]

@@ -19,6 +19,7 @@ J. Demmel, K. Veselić (1992). Jacobi's Method is More Accurate than QR. SIAM Jo
 Analysis and Applications 13(4), 1204-1245 (its errors grow with the condition of equal columns).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,13 +129,42 @@ def formulas(total: Moments, directions: Directions, alphas: Array) -> Formulas:
     )
 
 
-@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # `errors` finds what it leaves
 def squared_errors(
     total: Moments, directions: Directions, formulas: Formulas, part: tuple[Array, Array]
 ) -> Array:
     """Return a part's sum of squared errors and smallest 1 - leverage, shape (2, a)."""
-    X, y = part
     seen = NONE.repeat(len(formulas.residual), axis=1)
+    for errors, remaining in _errors(total, directions, formulas, part):
+        squares = np.einsum("am,am->a", errors, errors)
+        seen = add(seen, np.stack([squares, remaining.min(axis=1)]))
+    return seen
+
+
+def residuals(
+    total: Moments, directions: Directions, formulas: Formulas, part: tuple[Array, Array]
+) -> Array:
+    """Return a part's leave-one-out residuals for the formulas' first penalty, shape (m,)."""
+    found = [errors[0] for errors, _ in _errors(total, directions, formulas, part)]
+    return np.concatenate([np.zeros(0), *found])
+
+
+def only(formulas: Formulas, penalty: int) -> Formulas:
+    """Return the formulas of one penalty, given its index."""
+    row = slice(penalty, penalty + 1)
+    return Formulas(
+        formulas.residual[row],
+        formulas.remaining[row],
+        formulas.residual_rounding[row],
+        formulas.remaining_rounding[row],
+    )
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # `errors` finds what it leaves
+def _errors(
+    total: Moments, directions: Directions, formulas: Formulas, part: tuple[Array, Array]
+) -> Iterator[tuple[Array, Array]]:
+    """Yield the errors and 1 - leverages of a part's rows, both of shape (a, m), in chunks."""
+    X, y = part
     basis = np.zeros((len(directions.sigma) + 1, len(total.mean)))
     basis[:-1, :-1] = (directions.V / directions.sigma).T
     basis[-1, -1] = 1
@@ -145,9 +175,7 @@ def squared_errors(
         values[-1] = 1
         remaining = formulas.remaining @ values
         errors /= remaining
-        squares = np.einsum("am,am->a", errors, errors)
-        seen = add(seen, np.stack([squares, remaining.min(axis=1)]))
-    return seen
+        yield errors, remaining
 
 
 def add(a: Array, b: Array) -> Array:

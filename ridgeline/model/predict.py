@@ -18,7 +18,8 @@ class Predicted(NamedTuple):
     """A summary of predicted rows, of a size that doesn't grow with their number.
 
     `sums` is the result of `scoring.sums`; `plotted` holds the first rows; `unknown`, by column,
-    categories that are not in the training rows; `incomplete` counts rows without a prediction.
+    categories that are not in the training rows; `incomplete` counts rows without a prediction,
+    `covered` those whose actual value is in the interval; None if there are no intervals.
     """
 
     rows: int
@@ -26,13 +27,19 @@ class Predicted(NamedTuple):
     plotted: pa.Table
     unknown: dict[str, features.Unknown]
     incomplete: int
+    covered: int | None
 
 
-NONE = Predicted(0, scoring.NONE, pa.table({}), {}, 0)
+NONE = Predicted(0, scoring.NONE, pa.table({}), {}, 0, 0)
 
 
 def predict_rows(
-    model: Pipeline, table: pa.Table, key: str, target: str | None, baseline: float
+    model: Pipeline,
+    table: pa.Table,
+    key: str,
+    target: str | None,
+    baseline: float,
+    half_width: float | None,
 ) -> tuple[pa.Table, Predicted]:
     """Predict the rows of a table.
 
@@ -46,11 +53,14 @@ def predict_rows(
         The columns of the rows' keys and actual values; `target` is None if there are none.
     baseline : float
         The baseline's prediction for every row.
+    half_width : float or None
+        Half the width of the prediction intervals, in the target's unit; None if it is unknown.
 
     Returns
     -------
     tuple of Table and Predicted
-        Each row's key and prediction, with actual value and residual if there is a target; a row
+        Each row's key, prediction and its interval's ends, ``lower`` and ``upper`` (null if its
+        width is unknown), with actual value and residual if there is a target; a row
         with a missing value has no prediction, unless the model imputes it.
     """
     preprocessor = model["preprocessor"]
@@ -64,7 +74,11 @@ def predict_rows(
         X = features.matrix(preprocessor, table if usable.all() else table.filter(usable)).T
         predicted[usable] = model[-1].predict(X)
     columns = {key: table[key], "prediction": pa.array(predicted, from_pandas=True)}
-    sums = scoring.NONE
+    width = np.nan if half_width is None else half_width
+    lower, upper = predicted - width, predicted + width
+    for name, end in (("lower", lower), ("upper", upper)):
+        columns[name] = pa.array(end, from_pandas=True)
+    sums, covered = scoring.NONE, None if half_width is None else 0
     if target is not None:
         columns["actual"] = table[target]
         columns["residual"] = pc.subtract(columns["actual"], columns["prediction"])
@@ -73,8 +87,10 @@ def predict_rows(
         both = numbers(rows, ("actual", "prediction"))
         actual, known = both[:, ~np.isnan(both).any(axis=0)]
         sums = scoring.sums(actual, known, baseline)
+        if covered is not None:
+            covered = int(((lower <= both[0]) & (both[0] <= upper)).sum())
     first = rows.take(np.arange(min(len(rows), PLOTTED_ROWS)))  # a slice keeps all rows alive
-    return rows, Predicted(len(rows), sums, first, unknown, len(rows) - int(usable.sum()))
+    return rows, Predicted(len(rows), sums, first, unknown, len(rows) - int(usable.sum()), covered)
 
 
 def add(a: Predicted, b: Predicted) -> Predicted:
@@ -87,7 +103,8 @@ def add(a: Predicted, b: Predicted) -> Predicted:
         for name, found in b.unknown.items()
     }
     sums, incomplete = scoring.add(a.sums, b.sums), a.incomplete + b.incomplete
-    return Predicted(a.rows + b.rows, sums, plotted, unknown, incomplete)
+    covered = None if a.covered is None or b.covered is None else a.covered + b.covered
+    return Predicted(a.rows + b.rows, sums, plotted, unknown, incomplete, covered)
 
 
 def warnings(total: Predicted) -> Iterator[str]:

@@ -8,7 +8,7 @@ for all penalties. Their rounding errors are bounded: a penalty whose error isn'
 digits is ignored.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
@@ -39,6 +39,7 @@ class Fit:
     errors: Array
     rounding: Array
     target_mean: float
+    residuals: Callable[[tuple[Array, Array]], Array]
 
 
 def fit(
@@ -93,7 +94,10 @@ def fit(
     model.coef_ = directions.V @ (directions.loadings * sigma / (sigma**2 + chosen))
     model.intercept_ = float(total.mean[-1] - total.mean[:-1] @ model.coef_)
     model.n_features_in_ = len(model.coef_)
-    return Fit(model, errors, rounding, float(total.mean[-1]))
+    residuals = partial(
+        leave_one_out.residuals, total, directions, leave_one_out.only(formulas, best)
+    )
+    return Fit(model, errors, rounding, float(total.mean[-1]), residuals)
 
 
 def warnings(alphas: Sequence[float], fit: Fit) -> Iterator[str]:

@@ -119,7 +119,7 @@ def intervals(
     return bounds
 
 
-def report(rows: int, sums: Array) -> dict[str, Any]:
+def report(rows: int, sums: Array, covered: int | None = None) -> dict[str, Any]:
     """Return the contents of a metrics file: metrics with 95 % intervals, and the baseline's.
 
     Parameters
@@ -128,6 +128,8 @@ def report(rows: int, sums: Array) -> dict[str, Any]:
         Number of predicted rows.
     sums : ndarray of shape (GROUPS, 6)
         The sums of those with an actual value; if there are none, only rows are counted.
+    covered : int, optional
+        How many of these are in their prediction interval.
     """
     scored = int(sums[:, 0].sum())
     counts = {"rows": {"predicted": rows, "scored": scored}}
@@ -138,6 +140,8 @@ def report(rows: int, sums: Array) -> dict[str, Any]:
     for name, value in metrics(sums).items():
         lower, upper = bounds[name]
         test |= {name: value, f"{name}_lower": lower, f"{name}_upper": upper}
+    if covered is not None:
+        test["coverage"] = covered / scored
     return counts | {"test": test, "baseline": {"test": baseline_metrics(sums)}}
 
 
@@ -157,7 +161,8 @@ def summary(trained: dict[str, Any], tested: dict[str, Any]) -> dict[str, Any]:
     >>> summary(trained, {"rows": {"predicted": 4, "scored": 0}})
     {'alpha': 1.0, 'validation': {'rmse': 3.0}, 'rows': 4}
     """
-    test = {name: tested["test"][name] for name in NAMES} if "test" in tested else None
+    shown = (*NAMES, "coverage")
+    test = {name: tested["test"][name] for name in shown if name in tested.get("test", {})}
     return {
         "alpha": trained["alpha"],
         "validation": {"rmse": trained["validation"]["rmse"]},

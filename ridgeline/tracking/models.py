@@ -112,8 +112,8 @@ def download(registry: Registry, chosen: ModelVersion) -> str:
     return str(path)
 
 
-def download_selected(name: str, md5: str, wanted: str) -> tuple[str, str]:
-    """Find the version that ``predict.model`` selects; return its number and its model's path.
+def download_selected(name: str, md5: str, wanted: str) -> tuple[str, str, dict[str, str]]:
+    """Find the version that ``predict.model`` selects; return its number, model's path and tags.
 
     Parameters
     ----------
@@ -140,4 +140,4 @@ def download_selected(name: str, md5: str, wanted: str) -> tuple[str, str]:
         missing = f"with the alias {wanted}; give it to one, or change predict.model in params.yaml"
     if chosen is None:
         raise TrackingError(f"MLflow has no version of {name} {missing}")
-    return str(number(chosen)), download(registry, chosen)
+    return str(number(chosen)), download(registry, chosen), chosen.tags

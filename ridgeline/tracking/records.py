@@ -36,6 +36,8 @@ MD5 = "dvc.md5"
 DECISION, REASON = "gate.decision", "gate.reason"
 RMSE, ROWS = "validation.rmse", "validation.md5"
 RIVAL, RIVAL_RMSE = "gate.champion", "gate.champion_rmse"
+# On versions: half the width of prediction intervals by level, as JSON.
+HALF_WIDTHS = "interval.half_width"
 
 
 @dataclass(frozen=True)

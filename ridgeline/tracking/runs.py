@@ -210,7 +210,8 @@ def _write(
     client.log_inputs(run_id, [_dataset(path, md5) for path, md5 in tables.items()])
     for path, md5 in record.outs.items():
         if path.suffix in ARTIFACTS:
-            client.log_artifact(run_id, str(folder / path), path.parent.as_posix())
+            place = path.parent.as_posix() if path.parent.name else None
+            client.log_artifact(run_id, str(folder / path), place)
         elif path in exports:
             models.log(run_id, exports[path], md5)
 

@@ -1,5 +1,6 @@
 """Fitted models in the skops format, which runs no code when it is loaded; without MLflow."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from ridgeline.errors import ModelError
 from ridgeline.tracking import background
+from ridgeline.tracking.records import HALF_WIDTHS
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-    from ridgeline.config import Data
+    from ridgeline.config import Settings
 
 MODEL = ".joblib"
 FILE = "model.skops"  # as MLflow names it
@@ -82,8 +84,11 @@ def load(path: str, uri: str) -> "Pipeline":
     return model
 
 
-def load_selected(name: str, md5: str, wanted: str, data: "Data") -> "Pipeline":
+def load_selected(name: str, md5: str, settings: "Settings") -> tuple["Pipeline", float | None]:
     """Load the version that ``predict.model`` selects: the candidate, or the one with an alias.
+
+    With it return half the width of its prediction intervals at ``predict.level``; None if there
+    were too few training rows for that level.
 
     Parameters
     ----------
@@ -91,10 +96,8 @@ def load_selected(name: str, md5: str, wanted: str, data: "Data") -> "Pipeline":
         The registered model.
     md5 : str
         The md5 of the candidate's file.
-    wanted : str
-        "candidate", or an alias.
-    data : Data
-        The columns that the table has.
+    settings : Settings
+        They select the version and the level, and name the columns that the table has.
 
     Raises
     ------
@@ -105,7 +108,8 @@ def load_selected(name: str, md5: str, wanted: str, data: "Data") -> "Pipeline":
     """
     from ridgeline.model import features
 
-    version, path = background.call("models", "download_selected", name, md5, wanted)
+    wanted, data = settings.predict.model, settings.data
+    version, path, tags = background.call("models", "download_selected", name, md5, wanted)
     model = load(path, f"models:/{name}/{version}")
     what = f"{name} version {version}"
     if "preprocessor" not in getattr(model, "named_steps", {}):
@@ -116,7 +120,8 @@ def load_selected(name: str, md5: str, wanted: str, data: "Data") -> "Pipeline":
             f"{what} needs column {gone[0]}, which data in params.yaml does not name, or names as "
             "another kind; name it as it was, or change predict.model"
         )
-    return model
+    widths = json.loads(tags.get(HALF_WIDTHS, "{}"))
+    return model, widths.get(str(settings.predict.level))
 
 
 def unusable(uri: str, error: Exception) -> ModelError:

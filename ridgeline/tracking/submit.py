@@ -1,5 +1,6 @@
 """A trained model on its way into the registry: one version for each content, then the gate."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from ridgeline.config import Settings
 from ridgeline.errors import TrackingError
-from ridgeline.files import MODEL
+from ridgeline.files import INTERVALS, MODEL
 from ridgeline.tracking import champion, models, records, runs
 from ridgeline.tracking.champion import VALIDATION
 from ridgeline.tracking.records import Record
@@ -59,6 +60,9 @@ def submit(
             if records.is_table(path, md5_of_dep)
         }
         tags |= {records.DIGEST: train.digest, records.MD5: md5}
+        if (folder / INTERVALS).exists():  # not in states of earlier versions of the pipeline
+            widths = json.loads((folder / INTERVALS).read_text(encoding="utf-8"))["half_width"]
+            tags[records.HALF_WIDTHS] = json.dumps(widths)
         version = registry.register(model, tags)
     champion.judge(registry, version, prepare.outs[VALIDATION], settings, folder)
     return registry.reread(version)
