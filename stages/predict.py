@@ -36,8 +36,9 @@ def main(settings: Settings) -> None:
     registered = json.loads(REGISTERED.read_text(encoding="utf-8"))
     trained = json.loads((METRICS / "train.json").read_text(encoding="utf-8"))
     baseline = trained["baseline"]["prediction"]
-    data, output = settings.data, Path(settings.predict.output)
-    model, width = skops_format.load_selected(registered["model"], registered["md5"], settings)
+    data, chosen, output = settings.data, settings.predict, Path(settings.predict.output)
+    name, md5 = registered["model"], registered["md5"]
+    model, width = skops_format.load_selected(name, md5, chosen, data)
 
     source, missing = settings.predict.input, data.missing_values
     columns, numbers = (data.key, data.target, *data.features), (*data.numeric, data.target)

@@ -113,7 +113,7 @@ def test_settings_are_frozen(section: str, field: str) -> None:
         ("prepare.surplus", "validation, test, seed, missing"),
         ("train.surplus", "alphas"),
         ("register.surplus", "model, gate, tags"),
-        ("predict.surplus", "model, input, output"),
+        ("predict.surplus", "model, input, output, level"),
         ("mlflow.surplus", "experiment"),
     ],
 )

@@ -85,6 +85,7 @@ PARAMS = {
         "data.missing_values",
         "predict.model",
         "predict.input",
+        "predict.level",
         "predict.output",
         "mlflow.experiment",
         *COMPUTING,

@@ -40,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> predict.Predicted:
     wanted = contract.Contract("case", None, ("site",), ("age", "tail"))
     [part] = reading.open_table(folder / "table", wanted.columns, wanted.numbers).parts()
     return write_predictions(
-        model, wanted, "tail", 0.5, Path("out"), folder / "written", folder / "hashes", part
+        model, wanted, "tail", 0.5, 1.5, Path("out"), folder / "written", folder / "hashes", part
     )[0]
 
 

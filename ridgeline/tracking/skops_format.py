@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-    from ridgeline.config import Settings
+    from ridgeline.config import Data, Predict
 
 MODEL = ".joblib"
 FILE = "model.skops"  # as MLflow names it
@@ -96,8 +96,10 @@ def load_selected(name: str, md5: str, settings: "Settings") -> tuple["Pipeline"
         The registered model.
     md5 : str
         The md5 of the candidate's file.
-    settings : Settings
-        They select the version and the level, and name the columns that the table has.
+    chosen : Predict
+        The version and the level.
+    data : Data
+        The columns that the table has.
 
     Raises
     ------
@@ -108,8 +110,8 @@ def load_selected(name: str, md5: str, settings: "Settings") -> tuple["Pipeline"
     """
     from ridgeline.model import features
 
-    wanted, data = settings.predict.model, settings.data
-    version, path, tags = background.call("models", "download_selected", name, md5, wanted)
+    found = background.call("models", "download_selected", name, md5, chosen.model)
+    version, path, tags = found
     model = load(path, f"models:/{name}/{version}")
     what = f"{name} version {version}"
     if "preprocessor" not in getattr(model, "named_steps", {}):
@@ -121,7 +123,7 @@ def load_selected(name: str, md5: str, settings: "Settings") -> tuple["Pipeline"
             "another kind; name it as it was, or change predict.model"
         )
     widths = json.loads(tags.get(HALF_WIDTHS, "{}"))
-    return model, widths.get(str(settings.predict.level))
+    return model, widths.get(str(chosen.level))
 
 
 def unusable(uri: str, error: Exception) -> ModelError:
