@@ -8,18 +8,9 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from ridgeline import files
 from ridgeline.config import Settings
 from ridgeline.errors import warn
-from ridgeline.files import (
-    METRICS,
-    PLOTS,
-    REGISTERED,
-    SUMMARY,
-    scratch,
-    write_csv,
-    write_figure,
-    write_json,
-)
 from ridgeline.intake import contract, unique
 from ridgeline.intake.findings import Findings
 from ridgeline.model import charts, predict, scoring
@@ -33,14 +24,13 @@ Outcome = tuple[predict.Predicted, list[contract.Breaches]]  # of one part
 
 def main(settings: Settings) -> None:
     """Write the predictions for ``predict.input``, test metrics, plot data and figures."""
-    registered = json.loads(REGISTERED.read_text(encoding="utf-8"))
-    trained = json.loads((METRICS / "train.json").read_text(encoding="utf-8"))
+    registered = json.loads(files.REGISTERED.read_text(encoding="utf-8"))
+    trained = json.loads((files.METRICS / "train.json").read_text(encoding="utf-8"))
     baseline = trained["baseline"]["prediction"]
     data, chosen, output = settings.data, settings.predict, Path(settings.predict.output)
-    name, md5 = registered["model"], registered["md5"]
-    model, width = skops_format.load_selected(name, md5, chosen, data)
+    model, width = skops_format.load_selected(registered, chosen, data)
 
-    source, missing = settings.predict.input, data.missing_values
+    source, missing = chosen.input, data.missing_values
     columns, numbers = (data.key, data.target, *data.features), (*data.numeric, data.target)
     table = reading.open_table(source, columns, numbers, missing_values=missing)
     has_target = any(data.target in reading.column_names(file) for file in table.files)
@@ -50,7 +40,7 @@ def main(settings: Settings) -> None:
 
     with (
         writing.predictions(output) as folder,
-        scratch(output.with_name("keys")) as hashes,
+        files.scratch(output.with_name("keys")) as hashes,
         progress.bar("predict", lambda: table.size) as done,
     ):
 
@@ -69,8 +59,8 @@ def main(settings: Settings) -> None:
     for warning in predict.warnings(total):
         warn(warning)
     tested = scoring.report(total.rows, total.sums, total.covered)
-    write_json(METRICS / "test.json", tested)
-    write_json(SUMMARY, scoring.summary(trained, tested))
+    files.write_json(files.METRICS / "test.json", tested)
+    files.write_json(files.SUMMARY, scoring.summary(trained, tested))
     plot(total.plotted.to_pandas(), data.key, data.target)
 
 
@@ -108,12 +98,12 @@ def plot(rows: pd.DataFrame, key: str, target: str) -> None:
     predicted = rows["prediction"].to_numpy()
     actual = rows["actual"].to_numpy() if "actual" in rows else None
     shown = rows.reindex(columns=[key, "prediction", "actual", "residual"])
-    write_csv(PLOTS / "actual_vs_predicted.csv", shown[[key, "actual", "prediction"]])
-    write_csv(PLOTS / "residuals.csv", shown[[key, "prediction", "residual"]])
+    files.write_csv(files.PLOTS / "actual_vs_predicted.csv", shown[[key, "actual", "prediction"]])
+    files.write_csv(files.PLOTS / "residuals.csv", shown[[key, "prediction", "residual"]])
     figure = charts.lines_by_row(list(rows[key]), predicted, actual, key, target)
-    write_figure(PLOTS / "predicted_and_actual.png", figure)
+    files.write_figure(files.PLOTS / "predicted_and_actual.png", figure)
     figure = charts.predicted_against_actual(predicted, actual, target)
-    write_figure(PLOTS / "predicted_against_actual.png", figure)
+    files.write_figure(files.PLOTS / "predicted_against_actual.png", figure)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import botocore.session
 import pytest
 from project import ROOT, environment
 from ruamel.yaml import YAML
@@ -225,3 +226,13 @@ def listening() -> set[str]:
     """The addresses on which anything on this machine listens, as `ss` tells."""
     done = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True)
     return {line.split()[3] for line in done.stdout.splitlines()}
+
+
+def client(url: str):  # type: ignore[no-untyped-def]
+    return botocore.session.get_session().create_client(
+        "s3",
+        "us-east-1",
+        endpoint_url=url,
+        aws_access_key_id=SETTINGS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=SETTINGS["AWS_SECRET_ACCESS_KEY"],
+    )

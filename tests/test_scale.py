@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 from project import ROOT, clone, run
-from servers import SETTINGS, Server, free_port, store
+from servers import SETTINGS, Server, client, free_port, store
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
@@ -35,16 +35,16 @@ DYING = """
 import os, signal
 import stages
 from ridgeline import config
-from ridgeline.model import ridge
+from ridgeline.model import moments as summaries
 from stages import train
-real = ridge.moments
+real = summaries.moments
 def moments(part):
     try:
         os.close(os.open({marker!r}, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
         return real(part)
     os.kill(os.getpid(), signal.SIGKILL)
-ridge.moments = moments
+summaries.moments = moments
 train.main(config.load())
 """
 
@@ -288,8 +288,6 @@ def test_peak_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
 
 
 def test_a_table_in_s3_gives_what_it_gives_here(fresh: Path, tmp_path: Path) -> None:
-    from test_store import client
-
     source = possums(3000)
     write(source[:2000], fresh / "data/raw/table/1.csv")
     write(source[2000:], fresh / "data/raw/table/2.csv")

@@ -7,10 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import botocore.session
 import pytest
 from project import ROOT, clone, environment, run
-from servers import SECRETS, SETTINGS, Server, free_port, status, store
+from servers import SECRETS, SETTINGS, Server, client, free_port, status, store
 
 pytestmark = pytest.mark.slow
 
@@ -55,16 +54,6 @@ def wipe(project: Path) -> None:
 
 def contents(project: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in (project / "table").iterdir()}
-
-
-def client(url: str):  # type: ignore[no-untyped-def]
-    return botocore.session.get_session().create_client(
-        "s3",
-        "us-east-1",
-        endpoint_url=url,
-        aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
-    )
 
 
 def test_only_the_missing_buckets_are_created(s3: str) -> None:

@@ -1,7 +1,7 @@
 """Fitted models in the skops format, which runs no code when it is loaded; without MLflow."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,7 +84,9 @@ def load(path: str, uri: str) -> "Pipeline":
     return model
 
 
-def load_selected(name: str, md5: str, settings: "Settings") -> tuple["Pipeline", float | None]:
+def load_selected(
+    registered: Mapping[str, str], chosen: "Predict", data: "Data"
+) -> tuple["Pipeline", float | None]:
     """Load the version that ``predict.model`` selects: the candidate, or the one with an alias.
 
     With it return half the width of its prediction intervals at ``predict.level``; None if there
@@ -92,10 +94,8 @@ def load_selected(name: str, md5: str, settings: "Settings") -> tuple["Pipeline"
 
     Parameters
     ----------
-    name : str
-        The registered model.
-    md5 : str
-        The md5 of the candidate's file.
+    registered : mapping of str to str
+        The name of the registered model, ``model``, and the md5 of the candidate's file.
     chosen : Predict
         The version and the level.
     data : Data
@@ -110,6 +110,7 @@ def load_selected(name: str, md5: str, settings: "Settings") -> tuple["Pipeline"
     """
     from ridgeline.model import features
 
+    name, md5 = registered["model"], registered["md5"]
     found = background.call("models", "download_selected", name, md5, chosen.model)
     version, path, tags = found
     model = load(path, f"models:/{name}/{version}")
