@@ -74,6 +74,7 @@ MISSING_VALUES = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
     "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null",
 )  # fmt: skip
+ROW = "row"  # the column of row numbers, if there is no key
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -82,7 +83,7 @@ class Data:
     """The path of the table and the roles of its columns."""
 
     path: Text
-    key: Text
+    key: Text | None
     target: Text
     categorical: tuple[Text, ...]
     numeric: tuple[Text, ...]
@@ -90,14 +91,15 @@ class Data:
 
     @model_validator(mode="after")
     def _each_column_once(self) -> Self:
-        named = Counter([self.key, self.target, *self.categorical, *self.numeric])
+        named = Counter([self.key_column, self.target, *self.categorical, *self.numeric])
         twice = [name for name, times in named.items() if times > 1]
         if twice:
             raise ValueError(
                 f"column {twice[0]!r} is named twice in key, target, categorical and numeric; name "
                 "each column once"
+                + (f" (with key: null, {ROW!r} holds the rows' numbers)" if not self.key else "")
             )
-        if self.key in PREDICTED:
+        if self.key_column in PREDICTED:
             raise ValueError(
                 f"key {self.key!r} is also a column of the predictions; rename it in the table"
             )
@@ -106,6 +108,11 @@ class Data:
                 "categorical and numeric are both empty; name at least one column to predict from"
             )
         return self
+
+    @property
+    def key_column(self) -> str:
+        """The column that identifies rows: `key`, or if that is null the one of their numbers."""
+        return self.key or ROW
 
     @property
     def features(self) -> tuple[str, ...]:

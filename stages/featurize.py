@@ -18,7 +18,7 @@ def main(settings: Settings) -> None:
     """Write each split's features, the fitted preprocessing and the means of numeric columns."""
     data = settings.data
     train = reading.open_table(files.PREPARED / "train", data.features)
-    columns = (data.key, data.target, *data.features)
+    columns = (data.key_column, data.target, *data.features)
     tables = {name: reading.open_table(files.PREPARED / name, columns) for name in files.SPLITS}
     total = (train, *tables.values())
 
@@ -30,14 +30,14 @@ def main(settings: Settings) -> None:
             impute=settings.prepare.missing == "impute",
             map=engine.over(reading.Part.table, done),
         )
-        clash = {data.key, data.target} & {*preprocessor.get_feature_names_out()}
+        clash = {data.key_column, data.target} & {*preprocessor.get_feature_names_out()}
         if clash:
             raise DataError(
                 f"column {min(clash)} has the same name as a one-hot encoded feature; rename it"
             )
         for name, table in tables.items():
             with writing.parquet(files.FEATURES / name) as folder:
-                work = partial(transform, preprocessor, (data.key, data.target), folder)
+                work = partial(transform, preprocessor, (data.key_column, data.target), folder)
                 engine.for_each(work, table.parts(), done)
 
     files.write_model(files.PREPROCESSOR, preprocessor)

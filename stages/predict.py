@@ -1,12 +1,13 @@
 """Predict a table with the registered model, and write metrics and plots of the predictions."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.pipeline import Pipeline
+import pyarrow as pa
 
 from ridgeline import files
 from ridgeline.config import Settings
@@ -30,12 +31,17 @@ def main(settings: Settings) -> None:
     data, chosen, output = settings.data, settings.predict, Path(settings.predict.output)
     model, width = skops_format.load_selected(registered, chosen, data)
 
-    source, missing = chosen.input, data.missing_values
-    columns, numbers = (data.key, data.target, *data.features), (*data.numeric, data.target)
-    table = reading.open_table(source, columns, numbers, missing_values=missing)
+    columns, numbers = (data.key_column, data.target, *data.features), (*data.numeric, data.target)
+    table = reading.open_table(
+        chosen.input,
+        columns,
+        numbers,
+        missing_values=data.missing_values,
+        numbering=None if data.key else engine.mapped,
+    )
     has_target = any(data.target in reading.column_names(file) for file in table.files)
     target, numeric = (data.target, (data.target,)) if has_target else (None, ())
-    expected = contract.Contract(data.key, None, data.categorical, (*data.numeric, *numeric))
+    expected = contract.Contract(data.key_column, None, data.categorical, (*data.numeric, *numeric))
     findings, total = Findings(expected, table), predict.NONE
 
     with (
@@ -46,12 +52,13 @@ def main(settings: Settings) -> None:
 
         def report(part: reading.Part, outcome: Outcome) -> None:
             nonlocal total
-            predicted, breaches = outcome
-            total = predict.add(total, predicted)
-            findings.add(part, breaches, predicted.rows)
-            done(part, rows=predicted.rows)
+            total = predict.add(total, outcome[0])
+            findings.add(part, outcome[1], outcome[0].rows)
+            done(part, rows=outcome[0].rows)
 
-        work = partial(write_predictions, model, expected, target, baseline, width, output)
+        roles = (data.key_column, target, baseline, width)
+        predict_rows = partial(predict.predict_rows, model, *roles)
+        work = partial(write_predictions, predict_rows, expected, output)
         engine.for_each(partial(work, folder, hashes), table.parts(), report)
         findings.add_repeated_keys(hashes, SEED, engine.mapped)
         findings.raise_if_any()
@@ -61,15 +68,12 @@ def main(settings: Settings) -> None:
     tested = scoring.report(total.rows, total.sums, total.covered)
     files.write_json(files.METRICS / "test.json", tested)
     files.write_json(files.SUMMARY, scoring.summary(trained, tested))
-    plot(total.plotted.to_pandas(), data.key, data.target)
+    plot(total.plotted.to_pandas(), data.key_column, data.target)
 
 
 def write_predictions(
-    model: Pipeline,
+    predict_rows: Callable[[pa.Table], tuple[pa.Table, predict.Predicted]],
     wanted: contract.Contract,
-    target: str | None,
-    baseline: float,
-    width: float | None,
     output: Path,
     folder: Path,
     hashes: Path,
@@ -84,9 +88,7 @@ def write_predictions(
             if checked.table is None:
                 breaches.append(checked.breaches)
             else:
-                rows, predicted = predict.predict_rows(
-                    model, checked.table, wanted.key, target, baseline, width
-                )
+                rows, predicted = predict_rows(checked.table)
                 write(rows)
             total = predict.add(total, predicted)
     unique.spill(hashes, part.number, np.concatenate(key_hashes))

@@ -19,9 +19,14 @@ from stages import run
 def main(settings: Settings) -> None:
     """Read ``data.path``; write the three splits and their numbers of rows."""
     data, prepare = settings.data, settings.prepare
-    wanted = contract.Contract(data.key, data.target, data.categorical, data.numeric)
+    wanted = contract.Contract(data.key_column, data.target, data.categorical, data.numeric)
+    numbering = None if data.key else engine.mapped
     table = reading.open_table(
-        data.path, wanted.columns, wanted.numbers, missing_values=data.missing_values
+        data.path,
+        wanted.columns,
+        wanted.numbers,
+        missing_values=data.missing_values,
+        numbering=numbering,
     )
     rows: Counter[str] = Counter()
     nulls: Counter[str] = Counter()

@@ -178,6 +178,7 @@ def test_a_room_imports_only_from_those_below_it(room: str) -> None:
 def test_a_stage_declares_just_the_params_that_it_reads(stage: str) -> None:
     named = {
         "data.features": {"data.numeric", "data.categorical"},
+        "data.key_column": {"data.key"},
         "predict": {"predict.model", "predict.input", "predict.output", "predict.level"},
     }
     files = [ROOT / file for file in computing(stage) | {"stages/__init__.py"}]

@@ -1,6 +1,7 @@
 """What the stage predict keeps of a part: little, however many rows the part has."""
 
 import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> predict.Predicted:
     (folder / "written").mkdir()
     wanted = contract.Contract("case", None, ("site",), ("age", "tail"))
     [part] = reading.open_table(folder / "table", wanted.columns, wanted.numbers).parts()
+    rows = partial(predict.predict_rows, model, "case", "tail", 0.5, 1.5)
     return write_predictions(
-        model, wanted, "tail", 0.5, 1.5, Path("out"), folder / "written", folder / "hashes", part
+        rows, wanted, Path("out"), folder / "written", folder / "hashes", part
     )[0]
 
 

@@ -35,11 +35,11 @@ NONE = Predicted(0, scoring.NONE, pa.table({}), {}, 0, 0)
 
 def predict_rows(
     model: Pipeline,
-    table: pa.Table,
     key: str,
     target: str | None,
     baseline: float,
     half_width: float | None,
+    table: pa.Table,
 ) -> tuple[pa.Table, Predicted]:
     """Predict the rows of a table.
 
@@ -47,14 +47,14 @@ def predict_rows(
     ----------
     model : Pipeline
         Its steps are ``preprocessor`` and a regressor.
-    table : Table
-        Raw columns, numeric ones as float64 and others as text.
     key, target : str
         The columns of the rows' keys and actual values; `target` is None if there are none.
     baseline : float
         The baseline's prediction for every row.
     half_width : float or None
         Half the width of the prediction intervals, in the target's unit; None if it is unknown.
+    table : Table
+        Raw columns, numeric ones as float64 and others as text.
 
     Returns
     -------

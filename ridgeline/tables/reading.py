@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 from types import ModuleType
 
@@ -13,8 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ridgeline.config import ROW
 from ridgeline.errors import DataError
 from ridgeline.tables import csv, parquet, place
+from ridgeline.tables.engine import Map
 
 Array = npt.NDArray[np.float64]
 PART_ROWS = 100_000
@@ -28,7 +30,8 @@ class Part:
     `number` counts the table's parts from 0. `file` is the file as the user named it, `place` its
     absolute path. `first` and `last` are the span of bytes or row groups, last excluded (None: to
     the end); `size` is its share of `Table.size`. `header` has the column names if the block does
-    not begin with them; `missing_values` are the texts that mean missing in CSV.
+    not begin with them; `missing_values` are the texts that mean missing in CSV; `first_row` is the
+    number of the first row, if rows are numbered, which adds the column `ROW`.
     """
 
     number: int
@@ -42,6 +45,7 @@ class Part:
     size: int
     header: tuple[str, ...] | None = None
     missing_values: tuple[str, ...] | None = None
+    first_row: int | None = None
 
     @property
     def begins(self) -> bool:
@@ -55,8 +59,15 @@ class Part:
         are text, or float64 in numeric columns if the block has only numbers there; Parquet
         columns keep their types.
         """
+        row = self.first_row
         with place.explaining(self.file):
-            yield from _in_parts(_format(self.file).read(self), self.part_rows)
+            for table in _in_parts(_format(self.file).read(self), self.part_rows):
+                if row is None:
+                    yield table
+                else:
+                    numbers = pa.array(np.arange(row, row + len(table)))
+                    yield table.append_column(ROW, numbers)
+                    row += len(table)
 
     def table(self) -> pa.Table:
         """Return all rows."""
@@ -77,6 +88,7 @@ class Table:
     part_rows: int = PART_ROWS
     block_bytes: int = BLOCK_BYTES
     missing_values: tuple[str, ...] | None = None
+    first_rows: tuple[int, ...] = ()
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Yield data frames of at most `part_rows` rows."""
@@ -99,8 +111,9 @@ class Table:
                 limit = self.block_bytes if place.is_csv(file) else self.part_rows
                 absolute = place.absolute(file)
                 for first, last, size in _format(file).spans(absolute, limit):
+                    number = next(numbers)
                     yield Part(
-                        next(numbers),
+                        number,
                         file,
                         absolute,
                         wanted,
@@ -111,6 +124,7 @@ class Table:
                         size,
                         tuple(names) if first else None,
                         self.missing_values,
+                        self.first_rows[number] if self.first_rows else None,
                     )
 
     @property
@@ -126,6 +140,7 @@ def open_table(
     part_rows: int = PART_ROWS,
     block_bytes: int = BLOCK_BYTES,
     missing_values: Sequence[str] | None = None,
+    numbering: Map | None = None,
 ) -> Table:
     """Find a table's files, without reading them.
 
@@ -145,6 +160,9 @@ def open_table(
     missing_values : sequence of str, optional
         The texts that mean missing in CSV; by default those of pyarrow. NaN is missing in
         numeric columns too. Texts in Parquet files never mean missing.
+    numbering : callable, optional
+        Number the rows from 1 in the column `ROW`, unless the files have such a column. It applies
+        a function to each part, such as `engine.mapped`, to count its rows first.
 
     Returns
     -------
@@ -157,9 +175,22 @@ def open_table(
         If there are no such files, or they are neither all CSV nor all Parquet.
     """
     missing = None if missing_values is None else tuple(missing_values)
-    return Table(
+    table = Table(
         place.find(source), tuple(columns), tuple(numeric), part_rows, block_bytes, missing
     )
+    if numbering is None or all(ROW in column_names(file) for file in table.files):
+        return table
+    rows = numbering(count_rows, table.parts())
+    return replace(table, first_rows=tuple(accumulate(rows, initial=1)))
+
+
+def count_rows(part: Part) -> int:
+    """Count a part's rows, by reading one of its columns unless the file says it."""
+    if not place.is_csv(part.file):
+        return part.size
+    one = tuple(column_names(part.file)[:1])
+    alone = replace(part, columns=one, numeric=(), first_row=None)
+    return sum(len(table) for table in alone.tables())
 
 
 def column_names(file: str | Path) -> list[str]:
