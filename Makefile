@@ -5,13 +5,16 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro backfill promote rollback test test-fast drills check bench bench-scale ui env services push pull lock clean
+.PHONY: help repro init backfill promote rollback test test-fast drills check bench bench-scale ui env services push pull lock clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 repro: .venv/installed  ## run the stages of the pipeline that are out of date
 	@python -m services.run dvc repro
+
+init: .venv/installed  ## begin with your own table: make init TABLE=my.csv TARGET=column [KEY=column NAME=name]
+	@python -m ridgeline init "$(TABLE)" --target "$(TARGET)" $(if $(KEY),--key "$(KEY)") $(if $(NAME),--name "$(NAME)")
 
 backfill: .venv/installed  ## write to MLflow the runs and versions that are missing there
 	@python -m services.run python -m ridgeline backfill

@@ -19,10 +19,25 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; each stores the function to run as ``run``."""
     root = argparse.ArgumentParser(
         prog="python -m ridgeline",
-        description="Trace, restore and promote registered models. "
+        description="Begin with a table of your own; trace, restore and promote registered models. "
         "Set MLFLOW_TRACKING_URI to use a store other than mlflow.db in this folder.",
     )
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    init = commands.add_parser(
+        "init",
+        help="set the project up for a table of your own",
+        description="Propose from a table's first rows what each column is used for, write that to "
+        "params.yaml with names taken from the table, and remove the example's table and results.",
+    )
+    init.add_argument("table", help="a CSV or Parquet file, or a folder of them")
+    init.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
+    init.add_argument(
+        "--key", metavar="COLUMN", help="the column that identifies rows; by default looked for"
+    )
+    init.add_argument("--name", help="the name of the model, the experiment and the predictions")
+    init.add_argument("--force", action="store_true", help="overwrite uncommitted changes")
+    init.set_defaults(run=_init)
 
     lineage = commands.add_parser(
         "lineage",
@@ -71,6 +86,19 @@ def parser() -> argparse.ArgumentParser:
 
 
 # The commands import MLflow themselves, so that --help does not wait for it.
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    from ridgeline import init
+
+    roles = init.init(
+        arguments.table, arguments.target, arguments.key, arguments.name, arguments.force
+    )
+    print(init.summary(roles))
+    if not any(role.role == init.KEY for role in roles):
+        print("no column identifies rows: they are numbered, so a row's split depends on its place")
+    print("\nChange params.yaml if you want other columns, then run: make repro")
+    return 0
 
 
 def _lineage(arguments: argparse.Namespace) -> int:

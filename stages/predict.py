@@ -27,7 +27,6 @@ def main(settings: Settings) -> None:
     """Write the predictions for ``predict.input``, test metrics, plot data and figures."""
     registered = json.loads(files.REGISTERED.read_text(encoding="utf-8"))
     trained = json.loads((files.METRICS / "train.json").read_text(encoding="utf-8"))
-    baseline = trained["baseline"]["prediction"]
     data, chosen, output = settings.data, settings.predict, Path(settings.predict.output)
     model, width = skops_format.load_selected(registered, chosen, data)
 
@@ -56,10 +55,10 @@ def main(settings: Settings) -> None:
             findings.add(part, outcome[1], outcome[0].rows)
             done(part, rows=outcome[0].rows)
 
-        roles = (data.key_column, target, baseline, width)
-        predict_rows = partial(predict.predict_rows, model, *roles)
-        work = partial(write_predictions, predict_rows, expected, output)
-        engine.for_each(partial(work, folder, hashes), table.parts(), report)
+        how = (data.key_column, target, trained["baseline"]["prediction"], width)
+        predict_rows = partial(predict.predict_rows, model, *how)
+        work = partial(write_predictions, predict_rows, expected, output, folder, hashes)
+        engine.for_each(work, table.parts(), report)
         findings.add_repeated_keys(hashes, SEED, engine.mapped)
         findings.raise_if_any()
 
