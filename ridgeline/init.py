@@ -213,7 +213,10 @@ def _inside(source: str) -> str:
 def _write(params: Path, roles: list[Role], table: pa.Table, place: str, name: str) -> None:
     """Change the settings of the table and the names; keep all others, and comments."""
     yaml = YAML()
-    yaml.width = 100
+    yaml.width, yaml.preserve_quotes = 100, True
+    yaml.representer.add_representer(
+        type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     settings = yaml.load(params)
     columns: dict[str, list[str]] = {kind: [] for kind in (KEY, TARGET, NUMERIC, CATEGORICAL)}
     for role in roles:

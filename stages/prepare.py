@@ -19,7 +19,10 @@ from stages import run
 def main(settings: Settings) -> None:
     """Read ``data.path``; write the three splits and their numbers of rows."""
     data, prepare = settings.data, settings.prepare
-    wanted = contract.Contract(data.key_column, data.target, data.categorical, data.numeric)
+    # a row without a target is dropped, so the contract does not require one
+    numeric = (data.target, *data.numeric)
+    wanted = contract.Contract(data.key_column, None, data.categorical, numeric)
+    required = wanted.columns if prepare.missing == "drop" else (data.target,)
     numbering = None if data.key else engine.mapped
     table = reading.open_table(
         data.path,
@@ -43,7 +46,7 @@ def main(settings: Settings) -> None:
             findings.add(part, counts.breaches, counts.rows["read"])
             done(part, rows=counts.rows["read"])
 
-        divide = partial(division.divide, wanted, prepare, folders, hashes)
+        divide = partial(division.divide, wanted, required, prepare, folders, hashes)
         engine.for_each(divide, table.parts(), add)
         findings.add_repeated_keys(hashes, prepare.seed, engine.mapped)
         findings.raise_if_any()
@@ -51,7 +54,7 @@ def main(settings: Settings) -> None:
         refuse_empty_splits(data.path, rows)
 
     counts = {name: rows[name] for name in ("read", "dropped", *SPLITS)}
-    print(summary(counts, nulls))
+    print(summary(counts, Counter({name: nulls[name] for name in required})))
     for suspicion in missing.suspicions(
         table, data.categorical, data.missing_values, nulls, rows["read"], engine.mapped
     ):

@@ -1,6 +1,7 @@
 """Check a part of the raw table, and write each row to its split."""
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,7 @@ class Counts(NamedTuple):
 
 def divide(
     wanted: contract.Contract,
+    required: Sequence[str],
     prepare: Prepare,
     folders: dict[str, Path],
     hashes: Path,
@@ -35,8 +37,10 @@ def divide(
     ----------
     wanted : Contract
         The contract that rows must satisfy.
+    required : sequence of str
+        A row with a missing value in one of these columns is dropped.
     prepare : Prepare
-        The fractions, the seed, and how to treat rows with missing values.
+        The fractions and the seed.
     folders : dict of str
         The folder for the parts of each split.
     hashes : Path
@@ -61,8 +65,8 @@ def divide(
             nulls = {name: checked.table[name].null_count for name in wanted.columns}
             counts.nulls.update(nulls)
             splits = split.assign(key_hashes, validation=prepare.validation, test=prepare.test)
-            if prepare.missing == "drop" and any(nulls.values()):
-                splits[_incomplete(checked.table)] = ""
+            if any(nulls[name] for name in required):
+                splits[_incomplete(checked.table.select(list(required)))] = ""
             for name in folders:
                 rows = checked.table.filter(splits == name)
                 write[name](rows)
