@@ -651,3 +651,28 @@ def test_in_parquet_a_text_is_what_it_says() -> None:
     [part] = open_table("t.parquet", ("a",), missing_values=("NA",)).parts()
     assert part.table().to_pydict()["a"] == ["NA", None]
     assert not reading.missing_texts(("a",), ("NA",), part)
+
+
+@pytest.mark.parametrize("block_bytes", [10, 1000])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rows_are_numbered_over_all_files_and_parts(kind: str, block_bytes: int) -> None:
+    frame = pd.DataFrame({"a": range(7), "b": ["x", 'y"\n"', "z", "x", "y", "z", "w"]})
+    Path("t").mkdir()
+    for number, rows in enumerate((frame[:4], frame[4:4], frame[4:])):
+        if kind == "csv":
+            rows.to_csv(f"t/{number}.csv", index=False)
+        else:
+            rows.to_parquet(f"t/{number}.parquet", index=False, row_group_size=2)
+    table = open_table(
+        "t", ("a", "row"), ("a",), part_rows=2, block_bytes=block_bytes, numbering=map
+    )
+    numbered = pd.concat([part.frame() for part in table.parts()])
+    assert numbered["a"].astype(int).tolist() == [*range(7)]
+    assert numbered["row"].tolist() == [*range(1, 8)]
+
+
+def test_rows_that_have_numbers_keep_them() -> None:
+    pd.DataFrame({"a": [1.0, 2.0], "row": ["7", "9"]}).to_parquet("t.parquet", index=False)
+    table = open_table("t.parquet", ("a", "row"), numbering=map)
+    [part] = table.parts()
+    assert part.frame()["row"].tolist() == ["7", "9"]

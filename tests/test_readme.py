@@ -52,6 +52,7 @@ RUN_ELSEWHERE = {
         "dask worker tcp://10.0.0.1:8786 --nworkers auto --nthreads 1",
         "export DASK_SCHEDULER_ADDRESS=tcp://10.0.0.1:8786",
     },
+    "tests/test_init.py": {"make init TABLE=../diamonds.csv TARGET=price"},
     "tests/test_bench.py": {
         "python -m bench.scale --kind csv --rows 1000000",
         "python -m bench.scale --bar",
