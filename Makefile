@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro init backfill promote rollback test test-fast drills check bench bench-scale ui env services push pull lock clean
+.PHONY: help repro init backfill promote rollback test test-fast drills check bench bench-scale ui env services push pull lock docs clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ lock: .venv/installed  ## pin the newest versions that requirements*.in allow an
 			--exclude-newer "1 week" --generate-hashes --upgrade $$name.in -o $$name.txt || exit; \
 	done
 	python -m ridgeline.environment
+
+docs: .venv/installed  ## write params.schema.json and docs/settings.md from the settings
+	@python -m ridgeline.reference
 
 clean:  ## remove the virtual environment and the tools' caches; data and models are kept
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -75,7 +75,7 @@ MISSING_VALUES = (
     "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null",
 )  # fmt: skip
 ROW = "row"  # the column of row numbers, if there is no key
-STRICT = ConfigDict(extra="forbid")
+STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -83,11 +83,17 @@ class Data:
     """The path of the table and the roles of its columns."""
 
     path: Text
+    """A CSV or Parquet file, a folder or a glob of them; in S3 if it begins with ``s3://``."""
     key: Text | None
+    """The column that identifies rows and decides their split; null to number the rows."""
     target: Text
+    """The column to predict."""
     categorical: tuple[Text, ...]
+    """The columns of text to predict from."""
     numeric: tuple[Text, ...]
+    """The columns of numbers to predict from."""
     missing_values: tuple[Annotated[str, Strict()], ...] = MISSING_VALUES
+    """The texts that mean "missing" in a CSV."""
 
     @model_validator(mode="after")
     def _each_column_once(self) -> Self:
@@ -125,9 +131,13 @@ class Prepare:
     """How rows are split, and how missing values are handled."""
 
     validation: Annotated[Positive, Field(lt=1)]
+    """The fraction of the rows that decides which model is champion."""
     test: Annotated[Positive, Field(lt=1)]
+    """The fraction of the rows that is used only to report metrics."""
     seed: Whole
+    """Another number gives another split."""
     missing: Literal["drop", "impute"]
+    """What happens to rows with a missing value; without a target they are always dropped."""
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Self:
@@ -174,7 +184,11 @@ def logspace(start: float, stop: float, num: int) -> tuple[float, ...]:
 
 LARGEST_EXPONENT = 300
 PREDICTED = ("prediction", "lower", "upper", "actual", "residual")
-Alphas = Annotated[tuple[Positive, ...], Field(min_length=1), BeforeValidator(_alphas)]
+Alphas = Annotated[
+    tuple[Positive, ...],
+    Field(min_length=1),
+    BeforeValidator(_alphas, json_schema_input_type=tuple[Positive, ...] | str),
+]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -182,6 +196,7 @@ class Train:
     """The penalties that leave-one-out validation chooses from."""
 
     alphas: Alphas
+    """The penalties to choose from: a list, or ``logspace(start, stop, num)``."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -189,9 +204,13 @@ class Gate:
     """What a champion must reach on the validation rows; null disables a criterion."""
 
     max_rmse: Positive | None = None
+    """The largest RMSE, in the target's unit."""
     min_r2: Number | None = None
+    """The smallest R²."""
     min_improvement: Annotated[Number, Field(ge=0)] = 0.0
+    """How much lower than the champion's the RMSE must be, in the target's unit."""
     must_beat_baseline: Annotated[bool, Strict()] = True
+    """Whether the RMSE must be below that of predicting the training mean."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -199,8 +218,11 @@ class Register:
     """The registered model's name, tags and gate."""
 
     model: Annotated[Text, AfterValidator(_model_name)]
+    """The name of the registered model."""
     gate: Gate
+    """What a champion must reach on the validation rows."""
     tags: Annotated[dict[Text, Text], AfterValidator(_tag_keys)]
+    """Tags of each version."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -208,9 +230,13 @@ class Predict:
     """The model, the table to predict, the predictions' path, and the level of their intervals."""
 
     model: Annotated[Text, AfterValidator(_alias)] = "candidate"
+    """The version: ``candidate`` (the one just registered), or an alias such as champion."""
     input: Text
+    """The table to predict, with the raw columns; the target may be absent."""
     output: Annotated[Text, AfterValidator(_predictions)]
+    """A .csv file in predictions/, or a folder there for Parquet in parts."""
     level: Annotated[Number, AfterValidator(_level)] = 0.9
+    """The level of the prediction intervals, from 0.01 to 0.99."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -218,6 +244,7 @@ class MLflow:
     """The MLflow experiment of the runs; ``MLFLOW_TRACKING_URI`` sets the server."""
 
     experiment: Text
+    """The MLflow experiment, created if missing."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
