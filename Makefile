@@ -13,7 +13,7 @@ help:  ## list these commands
 repro: .venv/installed  ## run the stages of the pipeline that are out of date
 	@python -m services.run dvc repro
 
-init: .venv/installed  ## begin with your own table: make init TABLE=my.csv TARGET=column [KEY=column NAME=name]
+init: .venv/installed  ## begin with your own table: make init TABLE=my.csv TARGET=column
 	@python -m ridgeline init "$(TABLE)" --target "$(TARGET)" $(if $(KEY),--key "$(KEY)") $(if $(NAME),--name "$(NAME)")
 
 backfill: .venv/installed  ## write to MLflow the runs and versions that are missing there

@@ -29,7 +29,6 @@ def main(settings: Settings) -> None:
     trained = json.loads((files.METRICS / "train.json").read_text(encoding="utf-8"))
     data, chosen, output = settings.data, settings.predict, Path(settings.predict.output)
     model, width = skops_format.load_selected(registered, chosen, data)
-
     columns, numbers = (data.key_column, data.target, *data.features), (*data.numeric, data.target)
     table = reading.open_table(
         chosen.input,
