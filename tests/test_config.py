@@ -225,6 +225,13 @@ def test_every_mistake_has_a_line_of_its_own() -> None:
         ("predict.output", "predictions", "'predictions'", ".csv"),
         ("predict.output", "predictions/../data", "'predictions/../data'", ".csv"),
         ("mlflow.experiment", "''", "''", "at least 1 character"),
+        ("predict.level", "1.0", "1.0", "be one of 0.01, 0.02, up to 0.99"),
+        ("predict.level", "0", "0", "be one of 0.01, 0.02, up to 0.99"),
+        ("predict.level", "0.905", "0.905", "be one of 0.01, 0.02, up to 0.99"),
+        ("predict.level", "90", "90", "be one of 0.01, 0.02, up to 0.99"),
+        ("predict.level", "'0.9'", "'0.9'", "number"),
+        ("data.key", "''", "''", "at least 1 character"),
+        ("data.key", "3", "3", "string"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_shown_with_what_is(
@@ -428,3 +435,9 @@ def test_yaml_is_read_as_plain_values(text: str, value: dict[str, Any]) -> None:
 def test_a_tag_that_the_pipeline_sets_is_refused() -> None:
     [line] = mistakes({"register.tags": "{gate.decision: withdrawn}"})
     assert "register.tags: tag 'gate.decision' should not begin with dvc. or gate." in line
+
+
+def test_without_a_key_the_column_of_row_numbers_is_named_once() -> None:
+    assert load({"data.key": "null"}).data.key_column == "row"
+    [line] = mistakes({"data.key": "null", "data.numeric": "[row]"})
+    assert line.endswith("name each column once (with key: null, 'row' holds the rows' numbers)")
