@@ -95,14 +95,14 @@ def write_predictions(
 
 def plot(rows: pd.DataFrame, key: str, target: str) -> None:
     """Write plot data and figures of the first rows; actual values may be missing."""
-    predicted = rows["prediction"].to_numpy()
+    predicted = rows[["lower", "prediction", "upper"]].to_numpy(float).T
     actual = rows["actual"].to_numpy() if "actual" in rows else None
     shown = rows.reindex(columns=[key, "prediction", "actual", "residual"])
     files.write_csv(files.PLOTS / "actual_vs_predicted.csv", shown[[key, "actual", "prediction"]])
     files.write_csv(files.PLOTS / "residuals.csv", shown[[key, "prediction", "residual"]])
-    figure = charts.lines_by_row(list(rows[key]), predicted, actual, key, target)
+    figure = charts.lines_by_row(list(rows[key]), predicted[1], actual, key, target, predicted[::2])
     files.write_figure(files.PLOTS / "predicted_and_actual.png", figure)
-    figure = charts.predicted_against_actual(predicted, actual, target)
+    figure = charts.predicted_against_actual(predicted[1], actual, target)
     files.write_figure(files.PLOTS / "predicted_against_actual.png", figure)
 
 

@@ -264,6 +264,7 @@ def test_backfill_has_nothing_to_write_where_stages_wrote_it(here: History) -> N
     assert len(runs(here.project)) == before
 
 
+@pytest.mark.drill
 def test_backfill_rebuilds_a_wiped_store_from_history_and_remote_once(
     history: History, wiped: Path
 ) -> None:
@@ -298,6 +299,7 @@ def test_backfill_names_what_the_cache_lacks_and_writes_the_rest(wiped: Path) ->
     )
 
 
+@pytest.mark.drill
 def test_backfill_writes_from_the_workspace_what_an_older_state_lacks_the_files_of(
     wiped: Path,
 ) -> None:
@@ -313,6 +315,7 @@ def test_backfill_writes_from_the_workspace_what_an_older_state_lacks_the_files_
     assert sorted({r.data.tags["dvc.stage"] for r in runs(wiped)}) == sorted(STAGES)
 
 
+@pytest.mark.drill
 def test_backfill_registers_a_model_by_each_name_it_had(history: History, wiped: Path) -> None:
     run("dvc", "pull", cwd=wiped)
     for name in ("params.yaml", "dvc.lock", "models/registered.json"):

@@ -150,7 +150,7 @@ def test_rows_without_the_target_are_predicted(unchanged: Path) -> None:
     edit(unchanged, "input: data/prepared/test ", "input: data/raw/new.csv ")
     done = run("python", "-m", "stages.predict", cwd=unchanged)
     predicted = pd.read_csv(unchanged / "predictions/possum_tail_length.csv")
-    assert list(predicted.columns) == ["case", "prediction"]
+    assert list(predicted.columns) == ["case", "prediction", "lower", "upper"]
     assert predicted["prediction"].notna().sum() == 101
     assert "site has categories that are not in the training rows: '8' (rows: 1)" in done.stderr
     assert "rows without a prediction because a value is missing: 3" in done.stderr
@@ -212,6 +212,7 @@ def test_penalties_may_be_powers_of_ten(unchanged: Path) -> None:
     assert alphas.tolist() == pytest.approx([0.1, 10**-0.5, 1, 10**0.5, 10])
 
 
+@pytest.mark.drill
 def test_a_temporary_experiment_that_imputes_is_in_the_main_store(reproduced: Path) -> None:
     run("dvc", "exp", "run", "--temp", "-S", "prepare.missing=impute", cwd=reproduced)
     imputed = [r for r in runs(reproduced) if r.data.params.get("prepare.missing") == "impute"]
@@ -251,6 +252,7 @@ def test_a_file_in_the_way_is_one_line(unchanged: Path) -> None:
     assert done.stderr == ("error: predict: predictions: File exists; fix that, and run it again\n")
 
 
+@pytest.mark.drill
 def test_a_champion_whose_files_are_lost_is_kept_and_not_scored(unchanged: Path) -> None:
     run("python", "-m", "stages.register", cwd=unchanged)
     for model in (unchanged / "mlartifacts").rglob("model.skops"):
@@ -260,6 +262,7 @@ def test_a_champion_whose_files_are_lost_is_kept_and_not_scored(unchanged: Path)
     assert "stays champion, for it can't be loaded; to replace it" in done.stdout
 
 
+@pytest.mark.drill
 def test_a_model_whose_files_are_lost_is_registered_again_as_the_error_says(
     unchanged: Path,
 ) -> None:

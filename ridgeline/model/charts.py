@@ -43,9 +43,14 @@ def coefficients(names: Sequence[str], values: Array) -> Figure:
 
 
 def lines_by_row(
-    keys: Sequence[str], predicted: Array, actual: Array | None, key_name: str, unit: str
+    keys: Sequence[str],
+    predicted: Array,
+    actual: Array | None,
+    key_name: str,
+    unit: str,
+    interval: Array | None = None,
 ) -> Figure:
-    """Draw one line for the predicted values and one for the actual values, by row."""
+    """Draw predicted and actual values by row, and the `interval`, shape (2, n), as a band."""
     figure, axes = _figure("Predicted and actual values", key_name, unit)
     places = np.arange(len(keys))
     few = len(keys) <= 100
@@ -53,6 +58,8 @@ def lines_by_row(
     if actual is not None and not np.isnan(actual).all():
         axes.plot(places, actual, color=ACTUAL, label="actual", **style)
     axes.plot(places, predicted, color=PREDICTED, label="predicted", **style)
+    if interval is not None and not np.isnan(interval).all():
+        axes.fill_between(places, *interval, color=PREDICTED, alpha=0.15, linewidth=0)
     step = max(1, -(-len(keys) // SHOWN_KEYS))
     labels = [_label(key, 12) for key in keys[::step]]
     rotation = 90 if max(map(len, labels), default=0) > 4 else 0
