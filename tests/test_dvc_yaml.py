@@ -159,11 +159,12 @@ def test_dvc_status_names_the_stages_of_an_edited_room(unchanged: Path, room: st
 
 
 ARROWS = {
-    "tables": set(),
-    "intake": {"tables"},
+    "config": set(),
+    "tables": {"config"},
+    "intake": {"config", "tables"},
     "model": {"tables"},
-    "tracking": {"model", "tables"},
-    "history": {"tracking"},
+    "tracking": {"config", "model", "tables"},
+    "history": {"config", "tracking"},
 }
 
 

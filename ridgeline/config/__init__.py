@@ -1,0 +1,19 @@
+"""``params.yaml`` as typed, frozen settings; it knows no other package of the project."""
+
+from ridgeline.config.reading import load, read_yaml
+from ridgeline.config.settings import (
+    MISSING_VALUES,
+    PREDICTED,
+    ROW,
+    Data,
+    Gate,
+    Predict,
+    Prepare,
+    Settings,
+    logspace,
+)
+
+__all__ = [
+    "MISSING_VALUES", "PREDICTED", "ROW", "Data", "Gate", "Predict", "Prepare", "Settings", "load",
+    "logspace", "read_yaml",
+]  # fmt: skip
