@@ -54,6 +54,7 @@ def _be(
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
     output.close()
+    sys.stdout.reconfigure(line_buffering=True)  # else it comes after what stderr says
     os.chdir(folder)
     os.environ |= {"DVC_ROOT": str(folder), "MLFLOW_TRACKING_URI": uri}
     os.environ.pop("PYTEST_CURRENT_TEST", None)  # else MLflow looks for mistakes of its own
