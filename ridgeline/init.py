@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from ruamel.yaml import YAML
 
 from ridgeline.config import MISSING_VALUES, PREDICTED, ROW
 from ridgeline.errors import DataError, SettingsError
 from ridgeline.files import replacing
+from ridgeline.intake.contract import as_text
 from ridgeline.tables import reading
 from ridgeline.tracking.origin import git
 
@@ -65,9 +66,10 @@ def propose(table: pa.Table, target: str, key: str | None) -> list[Role]:
     for name in (target, *([key] if key else [])):
         if name not in names:
             raise DataError(f"there is no column {name!r}; the columns are {', '.join(names)}")
-    wrong = [text for text in _texts(table[target]) if _number(text) is None]
-    if wrong or not _texts(table[target]):
-        shown = f"contains {wrong[0]!r}" if wrong else "has no values"
+    texts = _texts(table[target])
+    wrong = texts[_numbers(texts).isna()]
+    if len(wrong) or not len(texts):
+        shown = f"contains {wrong.iloc[0]!r}" if len(wrong) else "has no values"
         raise DataError(f"the target {target!r} {shown}; name a column of numbers")
     keys = [key] if key else [n for n in names if n != target and _is_key(n, table[n])]
     roles = [
@@ -109,7 +111,7 @@ def init(source: str, target: str, key: str | None, name: str | None, force: boo
         If the table can't be read, or its columns can't be used.
     """
     params = Path("params.yaml")
-    if not params.is_file() or not Path("dvc.yaml").is_file():
+    if not (params.is_file() and Path("dvc.yaml").is_file() and git("rev-parse", "HEAD")):
         raise SettingsError("this is not a clone of the project; run init in its root")
     changed = git("status", "--porcelain", "--", "params.yaml", *EXAMPLE)
     if changed and not force:
@@ -122,6 +124,9 @@ def init(source: str, target: str, key: str | None, name: str | None, force: boo
     if not re.fullmatch(r"[\w-]+", name):
         raise SettingsError(f"the name {name!r} should have only letters, digits, _ and -")
     place = _inside(source)
+    within = [path for path in EXAMPLE if Path(place).is_relative_to(path) and Path(path).is_dir()]
+    if within:
+        raise SettingsError(f"{source} is in {within[0]}, which is emptied; move it to data/raw")
     for path in map(Path, EXAMPLE):
         if path.is_dir():
             shutil.rmtree(path)
@@ -149,9 +154,9 @@ def _head(source: str) -> pa.Table:
 
 def _role(name: str, column: pa.ChunkedArray) -> Role:
     texts, rows = _texts(column), len(column)
-    distinct = len(set(texts))
+    distinct = texts.nunique()
     missing = 1 - len(texts) / rows
-    numbers = [_number(text) for text in texts]
+    numbers = _numbers(texts)
     reason = None
     if not name or name in PREDICTED:
         reason = "has no name" if not name else "has the name of a column of the predictions"
@@ -159,12 +164,12 @@ def _role(name: str, column: pa.ChunkedArray) -> Role:
         reason = f"{missing:.0%} of its values are missing"
     elif distinct <= 1:
         reason = "constant"
-    elif None not in numbers:
-        whole = all(float(number).is_integer() for number in numbers if number is not None)
+    elif numbers.notna().all():
+        whole = (numbers % 1 == 0).all()
         if not (whole and distinct == rows and re.search(KEY_NAME, name)):
             return Role(name, NUMERIC, "numbers")
         reason = "an identifier: a different value in each row"
-    elif all(re.match(DATE, text) for text in texts):
+    elif texts.str.match(DATE).all():
         reason = "a date"
     elif distinct == len(texts):
         reason = "an identifier: a different value in each row"
@@ -176,23 +181,18 @@ def _role(name: str, column: pa.ChunkedArray) -> Role:
 
 
 def _is_key(name: str, column: pa.ChunkedArray) -> bool:
-    texts = _texts(column)
     named = name not in PREDICTED and (re.search(KEY_NAME, name) or name == ROW)
-    return bool(named) and len(set(texts)) == len(column)
+    return bool(named) and _texts(column).nunique() == len(column)
 
 
-def _texts(column: pa.ChunkedArray) -> list[str]:
+def _texts(column: pa.ChunkedArray) -> pd.Series:
     """Return the values that are not missing, as text."""
-    if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_nan(column), None, column)
-    return [str(value) for value in column.drop_null().to_pylist()]
+    return as_text(column.to_pandas()).dropna()
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _numbers(texts: pd.Series) -> pd.Series:
+    """Return the numbers that texts are, as the data contract reads them; NaN for others."""
+    return pd.to_numeric(texts, errors="coerce")
 
 
 def _inside(source: str) -> str:

@@ -32,14 +32,13 @@ def main(settings: Settings) -> None:
         over = engine.over(partial(reading.arrays, names, target), done)
         fit = ridge.fit([*tables["train"].parts()], alphas, over)
         rmse = np.sqrt(fit.errors)  # NaN where rounding dominates
-        score_part = partial(score, fit)
         sums, residuals = {}, intervals.NONE
         for split, table in tables.items():
             sums[split] = scoring.NONE
+            score_part = partial(score, fit, split == "train")
             for scores, counts in over(score_part, table.parts()):
                 sums[split] = scoring.add(sums[split], scores)
-                if split == "train":
-                    residuals = intervals.add(residuals, counts)
+                residuals = intervals.add(residuals, counts)
 
     for warning in ridge.warnings(alphas, fit):
         warn(warning)
@@ -68,11 +67,13 @@ def main(settings: Settings) -> None:
     files.write_figure(files.PLOTS / "coefficients.png", figure)
 
 
-def score(fit: ridge.Fit, part: tuple[Array, Array]) -> tuple[Array, intervals.Counts]:
-    """Return the sums of a part's errors, and counts of its leave-one-out residuals."""
+def score(
+    fit: ridge.Fit, fitted: bool, part: tuple[Array, Array]
+) -> tuple[Array, intervals.Counts]:
+    """Return sums of a part's errors; if it was `fitted`, counts of its leave-one-out residuals."""
     X, y = part
     errors = scoring.sums(y, fit.model.predict(X), fit.target_mean)
-    return errors, intervals.counts(fit.residuals(part))
+    return errors, intervals.counts(fit.residuals(part)) if fitted else intervals.NONE
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ LETTERS = [chr(97 + i) for i in range(26)] + ["aa", "bb", "cc", "dd"]
         (["a", "b"] * 15, "categorical: 2 categories"),
         ([1.5, 2.5] * 15, "numeric: numbers"),
         (["1.5", "2"] * 15, "numeric: numbers"),
+        (["1_5", "2_0"] * 15, "categorical: 2 categories"),
     ],
 )
 def test_why_a_column_has_its_role(values: list[object], expected: str) -> None:
@@ -125,6 +126,11 @@ def test_what_was_changed_is_not_overwritten(fresh: Path, tmp_path: Path) -> Non
     )
     (fresh / "params.yaml").write_text(params)
     assert refusal(fresh, "none.csv", "--target", "y").startswith("error: none.csv is missing")
+    (fresh / "predictions").mkdir()
+    shutil.copy(fresh / "data/raw/possum.csv", fresh / "predictions")
+    assert refusal(fresh, "predictions/possum.csv", "--target", "taill") == (
+        "error: predictions/possum.csv is in predictions, which is emptied; move it to data/raw\n"
+    )
     (tmp_path / "one.csv").write_text("x,y\n1,2\n")
     assert refusal(fresh, f"{tmp_path}/one.csv", "--target", "y").endswith(
         "one.csv has 1 rows; a model needs more\n"

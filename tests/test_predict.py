@@ -51,6 +51,12 @@ def test_all_rows_are_counted(found: predict.Predicted) -> None:
     assert found.unknown == {"site": features.Unknown(ROWS // 2, ("new",))}
 
 
+def test_missing_intervals_are_a_warning(found: predict.Predicted) -> None:
+    assert not [text for text in predict.warnings(found) if "intervals" in text]
+    [*_, text] = predict.warnings(found._replace(covered=None))
+    assert text.startswith("predictions have no intervals")
+
+
 def test_what_a_worker_sends_back_is_small(found: predict.Predicted) -> None:
     assert len(pickle.dumps(found)) < 200_000
 

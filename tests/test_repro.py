@@ -23,7 +23,7 @@ def test_each_stage_leaves_one_finished_run_in_mlflow(reproduced: Path) -> None:
     assert found == [(f"{stage} · {commit}", "FINISHED") for stage in STAGES]
 
 
-def test_the_experiment_opens_on_its_runs(reproduced: Path) -> None:
+def test_the_experiment_is_tagged_as_one_of_model_training(reproduced: Path) -> None:
     experiment = store(reproduced).get_experiment_by_name("Possum_tails")
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 

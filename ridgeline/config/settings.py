@@ -100,7 +100,8 @@ class Data:
             )
         if self.key_column in PREDICTED:
             raise ValueError(
-                f"key {self.key!r} is also a column of the predictions; rename it in the table"
+                f"key {self.key_column!r} is also a column of the predictions; rename it in the "
+                "table"
             )
         if not self.features:
             raise ValueError(

@@ -108,11 +108,16 @@ def add(a: Predicted, b: Predicted) -> Predicted:
 
 
 def warnings(total: Predicted) -> Iterator[str]:
-    """Yield a warning for each column with unknown categories, and for rows not predicted."""
+    """Yield warnings about unknown categories, rows not predicted, and missing intervals."""
     for column, unknown in total.unknown.items():
         yield (
             f"column {column} has categories that are not in the training rows: {unknown} "
             f"(rows: {unknown.rows}); they are ignored"
+        )
+    if total.covered is None:
+        yield (
+            "predictions have no intervals: the model has too few training rows for this "
+            "predict.level, or was registered without their widths; try a lower level"
         )
     if total.incomplete:
         yield (

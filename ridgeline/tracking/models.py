@@ -66,13 +66,13 @@ def save_model(path: str, mlflow_model: Model, export: Export, **_: object) -> N
     mlflow_model.signature = infer_signature(export.example, export.output)
     if export.name == "model":  # MLflow's functions for any flavor and for serving call `predict`
         _save_example(mlflow_model, export.example, path)
-        environments = {"conda_env": "conda.yaml", "python_env": "python_env.yaml"}
         pyfunc.add_to_model(
             mlflow_model,
             loader_module="mlflow.sklearn",
             model_path=FILE,
             predict_fn="predict",
-            **environments,
+            conda_env="conda.yaml",
+            python_env="python_env.yaml",
         )
     mlflow_model.add_flavor(
         "sklearn",

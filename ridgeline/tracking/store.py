@@ -20,7 +20,7 @@ from ridgeline.errors import TrackingError
 from ridgeline.tracking import address
 from ridgeline.tracking.origin import public
 
-# so that its page in MLflow opens on its runs, and not on GenAI
+# for pages of MLflow that choose their tabs by it; its own UI remembers the user's choice
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 PATIENCE = 5  # seconds to wait for a server's first answer
 STORE_ERRORS = (MlflowException, SQLAlchemyError, BotoCoreError, ImportError, OSError)
