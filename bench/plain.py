@@ -69,7 +69,7 @@ def train(settings: config.Settings) -> None:
     scores = {"train": scored(y, model.predict(X))}
     X, y = features("validation", settings)
     scores["validation"] = scored(y, model.predict(X))
-    joblib.dump(Pipeline([("preprocessor", preprocessor), ("ridge", model)]), MODELS / "model")
+    joblib.dump(Pipeline([("preprocessor", preprocessor), ("regressor", model)]), MODELS / "model")
     (METRICS / "train.json").write_text(json.dumps({"alpha": model.alpha_, **scores}))
 
 

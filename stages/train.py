@@ -1,7 +1,8 @@
 """Fit ridge regression on the training rows, with the penalty chosen by leave-one-out error."""
 
+from collections.abc import Sequence
 from functools import partial
-from math import log10
+from math import log10, sqrt
 
 import joblib
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from ridgeline import files
 from ridgeline.config import Settings
 from ridgeline.errors import warn
-from ridgeline.model import charts, intervals, ridge, scoring
+from ridgeline.model import charts, intervals, regressors, ridge, scoring
 from ridgeline.model.moments import Array
 from ridgeline.tables import engine, progress, reading
 from stages import run
@@ -19,7 +20,8 @@ from stages import run
 
 def main(settings: Settings) -> None:
     """Write the model (a pipeline that takes raw columns), its metrics and plots."""
-    target, alphas = settings.data.target, settings.train.alphas
+    target, trained = settings.data.target, settings.train
+    estimator = regressors.regressor(trained.model, trained.params)
     preprocessor = joblib.load(files.PREPROCESSOR)
     names = tuple(preprocessor.get_feature_names_out())
     tables = {
@@ -30,26 +32,28 @@ def main(settings: Settings) -> None:
 
     with progress.bar("train", lambda: sum(table.size for table in passes)) as done:
         over = engine.over(partial(reading.arrays, names, target), done)
-        fit = ridge.fit([*tables["train"].parts()], alphas, over)
-        rmse = np.sqrt(fit.errors)  # NaN where rounding dominates
+        shape = tables["train"].size, len(names)
+        fit = regressors.fit(estimator, trained.alphas, [*tables["train"].parts()], shape, over)
         sums, residuals = {}, intervals.NONE
         for split, table in tables.items():
             sums[split] = scoring.NONE
-            score_part = partial(score, fit, split == "train")
-            for scores, counts in over(score_part, table.parts()):
+            for scores, counts in over(partial(score, fit, split), table.parts()):
                 sums[split] = scoring.add(sums[split], scores)
                 residuals = intervals.add(residuals, counts)
 
-    for warning in ridge.warnings(alphas, fit):
+    for warning in fit.warnings:
         warn(warning)
-    pipeline = Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)])
+    pipeline = Pipeline([("preprocessor", preprocessor), ("regressor", fit.model)])
     files.write_model(files.MODEL, pipeline)
-    files.write_json(files.INTERVALS, {"half_width": intervals.half_widths(residuals)})
+    method = intervals.SPLIT_CONFORMAL if fit.residuals is None else intervals.JACKKNIFE
+    widths = intervals.half_widths(residuals)
+    files.write_json(files.INTERVALS, {"method": method, "half_width": widths})
     files.write_json(
         files.METRICS / "train.json",
         {
-            "alpha": fit.model.alpha_,
-            "leave_one_out": {"rmse": float(np.sqrt(-fit.model.best_score_))},
+            "model": trained.model,
+            **({"alpha": fit.model.alpha_} if fit.alphas else {}),
+            **({} if fit.error is None else {"leave_one_out": {"rmse": sqrt(fit.error)}}),
             **{split: scoring.metrics(total) for split, total in sums.items()},
             "baseline": {
                 "prediction": fit.target_mean,
@@ -57,23 +61,37 @@ def main(settings: Settings) -> None:
             },
         },
     )
-    errors = pd.DataFrame({"alpha": alphas, "log10_alpha": [*map(log10, alphas)], "rmse": rmse})
-    files.write_csv(files.PLOTS / "error_by_alpha.csv", errors)
-    figure = charts.error_by_alpha(alphas, rmse, fit.model.alpha_)
-    files.write_figure(files.PLOTS / "error_by_alpha.png", figure)
-    coefficients = pd.DataFrame({"feature": names, "coefficient": fit.model.coef_})
-    files.write_csv(files.PLOTS / "coefficients.csv", coefficients)
-    figure = charts.coefficients(names, fit.model.coef_)
-    files.write_figure(files.PLOTS / "coefficients.png", figure)
+    rows = reading.arrays(names, target, next(tables["validation"].parts()))
+    plot(fit, names, *regressors.effects(fit.model, *rows))
 
 
-def score(
-    fit: ridge.Fit, fitted: bool, part: tuple[Array, Array]
-) -> tuple[Array, intervals.Counts]:
-    """Return sums of a part's errors; if it was `fitted`, counts of its leave-one-out residuals."""
+def score(fit: ridge.Fit, split: str, part: tuple[Array, Array]) -> tuple[Array, intervals.Counts]:
+    """Return sums of a part's errors, and counts of its residuals if intervals are made of them.
+
+    These are the leave-one-out residuals of the training rows, or else validation residuals.
+    """
     X, y = part
-    errors = scoring.sums(y, fit.model.predict(X), fit.target_mean)
-    return errors, intervals.counts(fit.residuals(part)) if fitted else intervals.NONE
+    predicted = fit.model.predict(X)
+    errors, residuals = scoring.sums(y, predicted, fit.target_mean), np.zeros(0)
+    if fit.residuals is not None and split == "train":
+        residuals = fit.residuals(part)
+    if fit.residuals is None and split == "validation":
+        residuals = y - predicted
+    return errors, intervals.counts(residuals)
+
+
+def plot(fit: ridge.Fit, names: Sequence[str], kind: str, effects: Array) -> None:
+    """Write plot data and figures of the penalties' errors and of the features' effects."""
+    rmse = np.sqrt(fit.errors)  # NaN where rounding dominates
+    log_alphas = [*map(log10, fit.alphas)]
+    errors = pd.DataFrame({"alpha": fit.alphas, "log10_alpha": log_alphas, "rmse": rmse})
+    files.write_csv(files.PLOTS / "error_by_alpha.csv", errors)
+    figure = charts.error_by_alpha(fit.alphas, rmse, getattr(fit.model, "alpha_", np.nan))
+    files.write_figure(files.PLOTS / "error_by_alpha.png", figure)
+    files.write_csv(
+        files.PLOTS / "effects.csv", pd.DataFrame({"feature": names, "effect": effects})
+    )
+    files.write_figure(files.PLOTS / "effects.png", charts.effects(names, effects, kind))
 
 
 if __name__ == "__main__":

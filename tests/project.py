@@ -1,6 +1,7 @@
 """The project as a user has it: a clone, the programs run in it, and what they leave in MLflow."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -94,3 +95,8 @@ def edit(project: Path, old: str, new: str) -> None:
     params = project / "params.yaml"
     assert old in params.read_text()
     params.write_text(params.read_text().replace(old, new))
+
+
+def documented_models() -> list[str]:
+    """Return the models that docs/models.md lists as tried, besides those that stream."""
+    return re.findall(r"^- `(\S+)`$", (ROOT / "docs/models.md").read_text(), re.MULTILINE)

@@ -99,8 +99,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_stages_and_plain_steps_choose_the_same_model(both: tuple[Path, Path]) -> None:
     stage, plain = both
     ours, theirs = joblib.load(stage / "models/model.joblib"), joblib.load(plain / "models/model")
-    assert ours["ridge"].alpha_ == theirs["ridge"].alpha_
-    np.testing.assert_allclose(ours["ridge"].coef_, theirs["ridge"].coef_, atol=1e-8)
+    assert ours["regressor"].alpha_ == theirs["regressor"].alpha_
+    np.testing.assert_allclose(ours["regressor"].coef_, theirs["regressor"].coef_, atol=1e-8)
 
 
 @pytest.mark.slow

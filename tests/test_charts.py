@@ -13,9 +13,9 @@ def errors(count=30):
     return charts.error_by_alpha(alphas, 2 + np.log10(alphas) ** 2, alphas[count // 2])
 
 
-def coefficients(count=12, name="feature {}".format):
+def effects(count=12, name="feature {}".format):
     values = np.random.default_rng(0).normal(size=count)
-    return charts.coefficients([name(i) for i in range(count)], values)
+    return charts.effects([name(i) for i in range(count)], values, "coefficient")
 
 
 def columns(count):
@@ -41,19 +41,19 @@ def some_missing():
 
 
 KEYS, ACTUAL = list("abcdefghijklmnopqrst"), columns(20)[1]
-FIGURES = {"errors": errors, "coefficients": coefficients, "lines": lines, "scatter": scatter}
+FIGURES = {"errors": errors, "effects": effects, "lines": lines, "scatter": scatter}
 CASES = {
     "errors, single alpha": lambda: errors(1),
     "errors, unsorted alphas": lambda: charts.error_by_alpha((1, 0.1, 10), np.ones(3), 0.1),
     "errors, all zero": lambda: charts.error_by_alpha((0.1, 1), np.zeros(2), 0.1),
     "errors, extreme alphas": lambda: charts.error_by_alpha((1e-30, 1e30), np.ones(2), 1e-30),
-    "coefficients, one": lambda: coefficients(1),
-    "coefficients, sixty": lambda: coefficients(60),
-    "coefficients, all zero": lambda: charts.coefficients(["a", "b"], np.zeros(2)),
-    "coefficients, long names": lambda: coefficients(5, (60 * "long " + "{}").format),
-    "coefficients, names with dollars": lambda: coefficients(2, "band_$1_$2_{}".format),
-    "coefficients, control characters": lambda: coefficients(3, "a\0b\a\n\t\x1b[1m{}".format),
-    "coefficients, letters that the font lacks": lambda: coefficients(2, "体重 🐾 {}".format),
+    "effects, one": lambda: effects(1),
+    "effects, sixty": lambda: effects(60),
+    "effects, all zero": lambda: charts.effects(["a", "b"], np.zeros(2), "importance"),
+    "effects, long names": lambda: effects(5, (60 * "long " + "{}").format),
+    "effects, names with dollars": lambda: effects(2, "band_$1_$2_{}".format),
+    "effects, control characters": lambda: effects(3, "a\0b\a\n\t\x1b[1m{}".format),
+    "effects, letters that the font lacks": lambda: effects(2, "体重 🐾 {}".format),
     "lines, keys with control characters": lambda: lines(3, "\a\r\n{}".format),
     "lines, one row": lambda: lines(1),
     "lines, 500 rows": lambda: lines(500),
@@ -108,7 +108,9 @@ def test_errors_are_drawn_in_the_order_of_alphas():
 
 
 def test_the_coefficient_largest_by_amount_is_on_top():
-    axes = charts.coefficients(["small", "large", "middle"], np.array([0.1, -3.0, 1.0])).axes[0]
+    axes = charts.effects(
+        ["small", "large", "middle"], np.array([0.1, -3.0, 1.0]), "coefficient"
+    ).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["small", "middle", "large"]
 
 

@@ -33,7 +33,7 @@ DAY = 24 * 3600
 POINTS = {
     "prepare": "os.rename data/prepared/validation",  # of its outputs one is there
     "featurize": "os.mkdir data/features/.test.parts.partial",  # it has begun, and none is there
-    "train": "os.rename plots/coefficients.png",  # all others are there
+    "train": "os.rename plots/effects.png",  # all others are there
     "register": "os.rename models/registered.json",  # MLflow has the version, DVC not yet
     "predict": "os.rename metrics/test.json",
 }

@@ -27,7 +27,7 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     preprocessor = features.fit([rows], ["age", "width"], ["site"], impute=request.param)
     fit = ridge.fit([(features.matrix(preprocessor, rows).T, np.arange(4.0))], (1.0,))
     files.write_model(tmp_path / "scaler.joblib", preprocessor)
-    steps = [("preprocessor", preprocessor), ("ridge", fit.model)]
+    steps = [("preprocessor", preprocessor), ("regressor", fit.model)]
     files.write_model(tmp_path / "model.joblib", Pipeline(steps))
     return tmp_path
 

@@ -35,7 +35,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> predict.Predicted:
     preprocessor = features.fit([known], ["age"], ["site"], impute=False)
     X = features.matrix(preprocessor, known).T
     fit = ridge.fit([(X, known["tail"].to_numpy())], (1.0,))
-    model = Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)])
+    model = Pipeline([("preprocessor", preprocessor), ("regressor", fit.model)])
     (folder / "hashes").mkdir()
     (folder / "written").mkdir()
     wanted = contract.Contract("case", None, ("site",), ("age", "tail"))

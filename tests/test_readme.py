@@ -195,7 +195,7 @@ def test_the_commands_do_what_the_readme_says(project: Path) -> None:
             done = run("bash", "-c", command, cwd=project, COLUMNS="200", **warnings)
             CHECKS[command](project, done)
     [python] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    run("python", "-c", f"{python}\nassert model['ridge'].alpha_ > 0", cwd=project)
+    run("python", "-c", f"{python}\nassert model['regressor'].alpha_ > 0", cwd=project)
 
 
 def test_make_ui_shows_mlflow(project: Path) -> None:

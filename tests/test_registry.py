@@ -388,7 +388,7 @@ def train(folder: Path, number: int) -> dict[str, Record]:
     X = features.matrix(preprocessor, rows).T
     fit = ridge.fit([(X, np.arange(8.0))], (1.0 + number,))
     model, metrics = folder / files.MODEL, folder / SCORES
-    files.write_model(model, Pipeline([("preprocessor", preprocessor), ("ridge", fit.model)]))
+    files.write_model(model, Pipeline([("preprocessor", preprocessor), ("regressor", fit.model)]))
     scores = {"rmse": 2.0 - number / CONTENTS, "r2": 0.5}
     baseline = {"prediction": 0.0, "validation": {"rmse": 9.0}}
     files.write_json(metrics, {"validation": scores, "baseline": baseline})
@@ -450,7 +450,7 @@ def test_a_version_is_loaded_as_the_pipeline_that_it_is(client, name, logged) ->
     version = Registry(client, name).register(logged, {records.MD5: "a"})
     assert [*load(client, version).named_steps] == [
         "preprocessor",
-        "ridge",
+        "regressor",
     ]
 
 

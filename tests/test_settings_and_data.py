@@ -229,7 +229,7 @@ def test_a_table_may_have_only_categories(unchanged: Path) -> None:
     lines = ["  numeric: []" if line.startswith("  numeric:") else line for line in lines]
     params.write_text("\n".join(lines))
     run("dvc", "repro", "train", cwd=unchanged)
-    names = pd.read_csv(unchanged / "plots/coefficients.csv")["feature"]
+    names = pd.read_csv(unchanged / "plots/effects.csv")["feature"]
     assert sorted({name.partition("_")[0] for name in names}) == ["Pop", "sex", "site"]
     assert {r.info.status for r in runs(unchanged)} == {"FINISHED"}
 

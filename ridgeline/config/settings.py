@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
+from dataclasses import field
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -37,6 +38,15 @@ def _alias(name: str) -> str:
     if not re.fullmatch(r"[a-zA-Z][\w-]*", name) or re.fullmatch(r"v\d+|latest", name):
         raise ValueError("it should be candidate or an alias such as champion")
     return name
+
+
+def _regressor(path: str) -> str:
+    if not re.fullmatch(r"sklearn(\.[a-z]\w*)+\.[A-Z]\w*", path):
+        raise ValueError(
+            "it should be the import path of a scikit-learn regressor, such as "
+            "sklearn.linear_model.Ridge"
+        )
+    return path
 
 
 def _predictions(path: str) -> str:
@@ -187,10 +197,14 @@ Alphas = Annotated[
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Train:
-    """The penalties that leave-one-out validation chooses from."""
+    """The model, and the penalties that leave-one-out validation chooses from."""
 
+    model: Annotated[Text, AfterValidator(_regressor)] = "sklearn.linear_model.RidgeCV"
+    """The import path of a scikit-learn regressor; see docs/models.md."""
+    params: dict[Text, Any] = field(default_factory=dict)
+    """Its constructor's arguments; RidgeCV has only `alphas`."""
     alphas: Alphas
-    """The penalties to choose from: a list, or ``logspace(start, stop, num)``."""
+    """The penalties to choose from, for RidgeCV: a list, or ``logspace(start, stop, num)``."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

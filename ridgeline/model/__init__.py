@@ -10,6 +10,7 @@ __all__ = [
     "leave_one_out",
     "moments",
     "predict",
+    "regressors",
     "ridge",
     "scoring",
 ]

@@ -16,6 +16,9 @@ PREDICTED, ACTUAL, QUIET = "#0b6e99", "#d9730d", "#9b9a97"
 def error_by_alpha(alphas: Sequence[float], rmse: Array, chosen: float) -> Figure:
     """Draw the leave-one-out RMSE of each penalty, shape (a,), and mark the chosen penalty."""
     figure, axes = _figure("Leave-one-out error by penalty", "alpha", "RMSE")
+    if not len(alphas):
+        _say(axes, "this model has no penalties to choose from")
+        return figure
     order = np.argsort(alphas)
     axes.plot(np.asarray(alphas)[order], rmse[order], color=PREDICTED, marker="o", markersize=3)
     axes.axvline(chosen, color=ACTUAL, linewidth=1, linestyle="--", label=f"chosen: {chosen:.4g}")
@@ -25,13 +28,16 @@ def error_by_alpha(alphas: Sequence[float], rmse: Array, chosen: float) -> Figur
     return figure
 
 
-def coefficients(names: Sequence[str], values: Array) -> Figure:
-    """Draw the `SHOWN_FEATURES` coefficients of largest absolute value, the largest on top."""
+def effects(names: Sequence[str], values: Array, kind: str) -> Figure:
+    """Draw the `SHOWN_FEATURES` effects of largest absolute value, the largest on top.
+
+    `kind` is what `regressors.effects` returns: coefficient or importance.
+    """
     # the two columns of a binary category differ only by rounding, which must not order them
     order = np.argsort(np.abs(values).astype(np.float32), kind="stable")[-SHOWN_FEATURES:]
     shown = f", the {len(order)} largest of {len(names)}" if len(order) < len(names) else ""
     figure, axes = _figure(
-        f"Coefficients by feature{shown}", "coefficient", "", height=max(2.5, 0.25 * len(order) + 1)
+        f"{kind.capitalize()}s by feature{shown}", kind, "", max(2.5, 0.25 * len(order) + 1)
     )
     colors = [PREDICTED if values[i] >= 0 else ACTUAL for i in order]
     places = np.arange(len(order))
@@ -75,8 +81,7 @@ def predicted_against_actual(predicted: Array, actual: Array | None, unit: str) 
     )
     known = np.isfinite(predicted) & np.isfinite(actual) if actual is not None else np.zeros(0)
     if actual is None or not known.any():
-        axes.text(0.5, 0.5, "no row has an actual value", transform=axes.transAxes, ha="center")
-        axes.set(xticks=[], yticks=[])
+        _say(axes, "no row has an actual value")
         return figure
     both = np.concatenate([predicted[known], actual[known]])
     margin = 0.05 * float(np.ptp(both)) or 1.0
@@ -101,6 +106,12 @@ def _figure(
     axes.set_ylabel(_label(y, 40))
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _say(axes: Axes, text: str) -> None:
+    """Show a sentence instead of a plot."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center")
+    axes.set(xticks=[], yticks=[])
 
 
 def _label(text: str, longest: int) -> str:

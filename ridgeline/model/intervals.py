@@ -1,14 +1,21 @@
-"""Prediction intervals from leave-one-out residuals: the jackknife.
+"""Prediction intervals: the jackknife, or split-conformal prediction.
 
-A new row's interval is its prediction plus and minus a quantile of the absolute leave-one-out
-residuals of the training rows. The residuals are counted in bins, so memory does not grow with the
-rows; a quantile is rounded up by at most 1 in 4096.
+A new row's interval is its prediction plus and minus a quantile of the absolute residuals of rows
+that the model was not fitted to: leave-one-out residuals of the training rows (the jackknife, for
+linear models where they are exact), or the residuals of the validation rows (split-conformal).
+Both need rows that are exchangeable. Split-conformal intervals then cover a new row with at least
+the level's probability, for any model and number of rows; the jackknife's do so as rows grow,
+and they use all training rows. Equal residuals count one by one, so ties only widen an interval.
+The residuals are counted in bins, so memory does not grow with the rows; a quantile is rounded up
+by at most 1 in 4096.
 
 References
 ----------
 R. Barber, E. Candès, A. Ramdas, R. Tibshirani (2021). Predictive Inference with the Jackknife+.
-The Annals of Statistics 49(1), 486-507 (section 1.1; coverage tends to the level as the rows grow,
-and needs rows that are exchangeable).
+The Annals of Statistics 49(1), 486-507 (sections 1.1 and 1.2).
+J. Lei, M. G'Sell, A. Rinaldo, R. Tibshirani, L. Wasserman (2018). Distribution-Free Predictive
+Inference for Regression. Journal of the American Statistical Association 113(523), 1094-1111
+(section 2.2: the split conformal interval, its quantile and coverage).
 """
 
 from math import ceil
@@ -17,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+JACKKNIFE, SPLIT_CONFORMAL = "jackknife", "split-conformal"
 Array = npt.NDArray[np.float64]
 LEVELS = tuple(percent / 100 for percent in range(1, 100))
 DROPPED_BITS = (

@@ -105,7 +105,8 @@ def formulas(total: Moments, directions: Directions, alphas: Array) -> Formulas:
     with np.errstate(divide="ignore"):
         ratio = sigma**2 / alphas[:, None]
         kept, shrunk = 1 / (1 + 1 / ratio), 1 / (1 + ratio)  # they add up to 1
-    lost = 1 / (1 + alphas / directions.negligible**2) if directions.negligible else 0.0
+    omitted = directions.negligible  # least squares (alpha 0) leaves such directions out as well
+    lost = np.where(alphas > 0, 1 / (1 + alphas / omitted**2), 0.0) if omitted else 0.0
     amplified = (noise * kept).max(axis=1, initial=0)
     ones = np.ones((len(alphas), 1))
     plain = Formulas(

@@ -9,12 +9,13 @@ digits is ignored.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import RidgeCV
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LinearRegression, RidgeCV
 
 from ridgeline.errors import DataError
 from ridgeline.model import leave_one_out, moments
@@ -29,17 +30,22 @@ UNUSABLE = (
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model, and the errors of all penalties.
+    """A fitted model, the mean of its target, and what is known of its leave-one-out errors.
 
-    `errors`, shape (a,), is the mean squared leave-one-out error for each penalty, NaN where it is
-    not known to six digits; `rounding` bounds its rounding error. `target_mean` is the mean of y.
+    `error` is the mean squared leave-one-out error, and `residuals` returns the leave-one-out
+    residuals of a part; both are None if they are not known to six digits. `alphas` are the
+    a penalties that the model's was chosen from, if any; `errors`, shape (a,), has the error for
+    each, NaN where it is not known, and `rounding`, shape (a,), bounds its rounding error.
     """
 
-    model: RidgeCV
-    errors: Array
-    rounding: Array
+    model: BaseEstimator
     target_mean: float
-    residuals: Callable[[tuple[Array, Array]], Array]
+    error: float | None = None
+    residuals: Callable[[tuple[Array, Array]], Array] | None = None
+    alphas: tuple[float, ...] = ()
+    errors: Array = field(default_factory=lambda: np.zeros(0))
+    rounding: Array = field(default_factory=lambda: np.zeros(0))
+    warnings: tuple[str, ...] = ()
 
 
 def fit(
@@ -71,6 +77,56 @@ def fit(
     DataError
         If there are fewer than two rows, or no penalty's error is known to six digits.
     """
+    found = _solutions(parts, alphas, map)
+    usable = np.isfinite(found.errors)
+    if not usable.any():
+        raise DataError(UNUSABLE)
+    best = int(np.argmin(np.where(usable, found.errors, np.inf)))
+    model = RidgeCV(alphas=list(alphas))
+    model.alpha_ = float(alphas[best])
+    model.best_score_ = -float(found.errors[best])
+    fitted = _finished(model, found, best)
+    return replace(fitted, alphas=(*alphas,), errors=found.errors, rounding=found.rounding)
+
+
+def fit_one(
+    model: BaseEstimator,
+    alpha: float,
+    parts: Iterable[Any],
+    map: Map = map,  # noqa: A002 - a drop-in replacement
+) -> Fit:
+    """Fit a linear model with one penalty, which may be 0; see `fit`.
+
+    Returns
+    -------
+    Fit
+        With the given `model`, its `coef_`, `intercept_` and `n_features_in_` set. Its
+        leave-one-out error is not known where a row alone determines its prediction.
+    """
+    found = _solutions(parts, [alpha], map)
+    if isinstance(model, LinearRegression):
+        model.singular_ = found.directions.sigma
+        model.rank_ = len(model.singular_)
+    return _finished(model, found, 0)
+
+
+@dataclass(frozen=True)
+class _Solutions:
+    """What the solutions for all penalties are computed from, and their errors; see `Fit`."""
+
+    total: moments.Moments
+    directions: leave_one_out.Directions
+    formulas: leave_one_out.Formulas
+    alphas: Sequence[float]
+    errors: Array
+    rounding: Array
+
+
+def _solutions(
+    parts: Iterable[Any],
+    alphas: Sequence[float],
+    map: Map,  # noqa: A002 - a drop-in replacement
+) -> _Solutions:
     total = reduce(moments.add, map(moments.moments, parts), moments.NONE)
     if total.rows < 2:
         raise DataError(f"leave-one-out needs at least two training rows, not {total.rows}")
@@ -82,22 +138,20 @@ def fit(
         squared_errors = partial(leave_one_out.squared_errors, total, directions, formulas)
         seen = reduce(leave_one_out.add, map(squared_errors, parts))
         errors, rounding = leave_one_out.errors(total, formulas, seen)
-    usable = np.isfinite(errors)
-    if not usable.any():
-        raise DataError(UNUSABLE)
-    best = int(np.argmin(np.where(usable, errors, np.inf)))
+    return _Solutions(total, directions, formulas, alphas, errors, rounding)
 
-    sigma, chosen = directions.sigma, float(alphas[best])
-    model = RidgeCV(alphas=list(alphas))
-    model.alpha_ = chosen
-    model.best_score_ = -float(errors[best])
-    model.coef_ = directions.V @ (directions.loadings * sigma / (sigma**2 + chosen))
-    model.intercept_ = float(total.mean[-1] - total.mean[:-1] @ model.coef_)
+
+def _finished(model: BaseEstimator, found: _Solutions, penalty: int) -> Fit:
+    """Set a model's coefficients to the solution for a penalty, given its index."""
+    mean, directions, alpha = found.total.mean, found.directions, found.alphas[penalty]
+    sigma = directions.sigma
+    model.coef_ = directions.V @ (directions.loadings * sigma / (sigma**2 + alpha))
+    model.intercept_ = float(mean[-1] - mean[:-1] @ model.coef_)
     model.n_features_in_ = len(model.coef_)
-    residuals = partial(
-        leave_one_out.residuals, total, directions, leave_one_out.only(formulas, best)
-    )
-    return Fit(model, errors, rounding, float(total.mean[-1]), residuals)
+    formulas = leave_one_out.only(found.formulas, penalty)
+    residuals = partial(leave_one_out.residuals, found.total, directions, formulas)
+    error = float(found.errors[penalty])
+    return Fit(model, float(mean[-1]), *((error, residuals) if np.isfinite(error) else ()))
 
 
 def warnings(alphas: Sequence[float], fit: Fit) -> Iterator[str]:

@@ -162,9 +162,10 @@ def summary(trained: dict[str, Any], tested: dict[str, Any]) -> dict[str, Any]:
     {'alpha': 1.0, 'validation': {'rmse': 3.0}, 'rows': 4}
     """
     shown = (*NAMES, "coverage")
+    chosen = {"alpha": trained["alpha"]} if "alpha" in trained else {"model": trained["model"]}
     test = {name: tested["test"][name] for name in shown if name in tested.get("test", {})}
     return {
-        "alpha": trained["alpha"],
+        **chosen,
         "validation": {"rmse": trained["validation"]["rmse"]},
         **({"test": test} if test else {}),
         "rows": tested["rows"]["predicted"],

@@ -45,6 +45,11 @@ def export(path: Path) -> Export | None:
     -------
     Export or None
         None for a preprocessor without numeric columns, which has no scaler.
+
+    Raises
+    ------
+    ModelError
+        When skops does not load the model without being told to trust one of its types.
     """
     # imported here: of the five stages only two have a model to export, and it takes a second
     import joblib
@@ -55,7 +60,14 @@ def export(path: Path) -> Export | None:
     fitted = joblib.load(path)
     if hasattr(fitted, "predict"):
         example = features.typical_row(fitted["preprocessor"])
-        return Export("model", skops.io.dumps(fitted), example, fitted.predict(example))
+        content = skops.io.dumps(fitted)
+        refused = sorted({*skops.io.get_untrusted_types(data=content)} - {*TRUSTED_TYPES})
+        if refused:
+            raise ModelError(
+                f"a {type(fitted[-1]).__name__} can't be registered: skops does not trust its type "
+                f"{refused[0]}; choose another train.model (docs/models.md lists those that work)"
+            )
+        return Export("model", content, example, fitted.predict(example))
     if features.NUMERIC not in fitted.named_transformers_:
         return None
     row = features.typical_row(fitted).select_dtypes("number")

@@ -1,0 +1,91 @@
+"""`train.model` chooses any regressor, and it goes the whole way: trained, registered, loaded."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from project import clone, documented_models, edit, ran, run, store
+from sklearn.compose import make_column_transformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from ridgeline import config
+from ridgeline.model import regressors
+
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
+STREAMED = [
+    f"sklearn.linear_model.{name}" for name in ("ElasticNet", "Lasso", "LinearRegression", "Ridge")
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = clone(tmp_path_factory.mktemp("model") / "project")
+    run("dvc", "repro", cwd=project)
+    return project
+
+
+def choose(project: Path, model: str) -> None:
+    edit(project, config.load(project / "params.yaml").train.model, model)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("model", [*documented_models(), *STREAMED])
+def test_the_loaded_version_predicts_as_scikit_learns_fit_does(project: Path, model: str) -> None:
+    choose(project, model)
+    assert ran(run("dvc", "repro", cwd=project)) == ["train", "register", "predict"]
+
+    settings = config.load(project / "params.yaml")
+    numeric, categorical = [*settings.data.numeric], [*settings.data.categorical]
+    rows = {s: pd.read_parquet(project / f"data/prepared/{s}") for s in ("train", "test")}
+    theirs = make_pipeline(
+        make_column_transformer(
+            (StandardScaler(), numeric), (OneHotEncoder(handle_unknown="ignore"), categorical)
+        ),
+        regressors.regressor(model, {}),
+    )
+    theirs[0].set_params(sparse_threshold=0)
+    features = [*numeric, *categorical]
+    theirs.fit(rows["train"][features], rows["train"]["taill"])
+    expected = theirs.predict(rows["test"][features])
+
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+    loaded = mlflow.sklearn.load_model("models:/Reg_RidgeCV_possums@challenger")
+    np.testing.assert_allclose(loaded.predict(rows["test"][features]), expected, rtol=1e-8)
+    written = pd.read_csv(project / "predictions/possum_tail_length.csv")
+    np.testing.assert_allclose(written["prediction"], expected, rtol=1e-8)
+    assert ((written["lower"] < expected) & (expected < written["upper"])).all()
+    assert json.loads((project / "metrics.json").read_text())["model"] == model
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("sklearn.tree.DecisionTreeRegressor", "a DecisionTreeRegressor can't be registered: skops does not trust its type"),
+        ("sklearn.linear_model.Rigde", "train.model: scikit-learn has no sklearn.linear_model.Rigde"),
+        ("os.system", "params.yaml: train.model is 'os.system'; it should"),
+    ],
+)  # fmt: skip
+def test_other_models_are_refused_in_one_line(project: Path, model: str, message: str) -> None:
+    choose(project, model)
+    refused = run("dvc", "repro", "--single-item", "train", cwd=project, check=False)
+    edit(project, model, "sklearn.linear_model.RidgeCV")
+    assert refused.returncode != 0
+    errors = [line for line in refused.stderr.splitlines() if line.startswith("error:")]
+    assert [line.startswith(f"error: {message}") for line in errors] == [True]
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_sweep_over_models_and_params_compares_them_all(project: Path) -> None:
+    run("git", "checkout", "params.yaml", cwd=project)
+    models = "sklearn.linear_model.Lasso,sklearn.linear_model.Ridge"
+    sweep = ["-S", f"train.model={models}", "-S", "+train.params.alpha=0.01,0.5"]
+    run("dvc", "exp", "run", "--queue", *sweep, cwd=project)
+    run("dvc", "exp", "run", "--run-all", cwd=project)
+    versions = store(project).search_model_versions("name = 'Reg_RidgeCV_possums'")
+    swept = [version for version in versions if "dvc.experiment" in version.tags]
+    assert len(swept) == 4
+    assert all("gate.decision" in version.tags for version in swept)
