@@ -64,11 +64,11 @@ def test_the_loaded_version_predicts_as_scikit_learns_fit_does(project: Path, mo
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("sklearn.tree.DecisionTreeRegressor", "a DecisionTreeRegressor can't be registered: skops does not trust its type"),
-        ("sklearn.linear_model.Rigde", "train.model: scikit-learn has no sklearn.linear_model.Rigde"),
+        ("sklearn.tree.DecisionTreeRegressor", "a DecisionTreeRegressor can't be registered"),
+        ("sklearn.linear_model.Rigde", "train.model: scikit-learn has no sklearn.linear_model.R"),
         ("os.system", "params.yaml: train.model is 'os.system'; it should"),
     ],
-)  # fmt: skip
+)
 def test_other_models_are_refused_in_one_line(project: Path, model: str, message: str) -> None:
     choose(project, model)
     refused = run("dvc", "repro", "--single-item", "train", cwd=project, check=False)
