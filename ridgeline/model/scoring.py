@@ -157,12 +157,13 @@ def summary(trained: dict[str, Any], tested: dict[str, Any]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> trained = {"alpha": 1.0, "validation": {"rmse": 3.0, "r2": 0.5}}
+    >>> trained = {"model": "sklearn.svm.SVR", "validation": {"rmse": 3.0, "r2": 0.5}}
     >>> summary(trained, {"rows": {"predicted": 4, "scored": 0}})
-    {'alpha': 1.0, 'validation': {'rmse': 3.0}, 'rows': 4}
+    {'model': 'SVR', 'validation': {'rmse': 3.0}, 'rows': 4}
     """
     shown = (*NAMES, "coverage")
-    chosen = {"alpha": trained["alpha"]} if "alpha" in trained else {"model": trained["model"]}
+    name = trained["model"].rpartition(".")[2]
+    chosen = {"alpha": trained["alpha"]} if "alpha" in trained else {"model": name}
     test = {name: tested["test"][name] for name in shown if name in tested.get("test", {})}
     return {
         **chosen,
