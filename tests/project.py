@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import mlflow
@@ -100,3 +101,13 @@ def edit(project: Path, old: str, new: str) -> None:
 def documented_models() -> list[str]:
     """Return the models that docs/models.md lists as tried, besides those that stream."""
     return re.findall(r"^- `(\S+)`$", (ROOT / "docs/models.md").read_text(), re.MULTILINE)
+
+
+def sweep_ends(project: Path, succeeded: int) -> None:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        status = run("dvc", "queue", "status", cwd=project).stdout
+        if status.count("Success") + status.count("Failed") == succeeded:
+            break
+        time.sleep(1)
+    assert status.count("Success") == succeeded, status

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from project import MODEL, PROGRAMS, ROOT, STAGES, environment, ran, run, runs, store
+from project import MODEL, PROGRAMS, ROOT, STAGES, environment, ran, run, runs, store, sweep_ends
 
 from ridgeline.tracking import records
 
@@ -52,6 +52,11 @@ RUN_ELSEWHERE = {
         "dask worker tcp://10.0.0.1:8786 --nworkers auto --nthreads 1",
         "export DASK_SCHEDULER_ADDRESS=tcp://10.0.0.1:8786",
     },
+    "tests/test_model_choice.py": {
+        "dvc exp run -S train.model=sklearn.linear_model.Lasso -S '+train.params.alpha=0.1'",
+        "dvc exp run --queue -S train.model=sklearn.linear_model.LinearRegression,sklearn.svm.SVR",
+        "dvc queue start",
+    },
     "tests/test_init.py": {"make init TABLE=../diamonds.csv TARGET=price"},
     "tests/test_bench.py": {
         "python -m bench.scale --kind csv --rows 1000000",
@@ -88,16 +93,6 @@ def says(text: str) -> Callable[[Path, Done], None]:
         assert text in done.stdout
 
     return check
-
-
-def sweep_ends(project: Path, succeeded: int) -> None:
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        status = run("dvc", "queue", "status", cwd=project).stdout
-        if status.count("Success") + status.count("Failed") == succeeded:
-            break
-        time.sleep(1)
-    assert status.count("Success") == succeeded, status
 
 
 def sweep_is_in_mlflow(project: Path, done: Done) -> None:
