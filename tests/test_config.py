@@ -131,7 +131,7 @@ def test_an_unknown_section_is_named_with_what_is_allowed() -> None:
 def test_an_unknown_key_of_the_gate_is_named_with_what_is_allowed() -> None:
     assert mistakes({"register.gate": "{max_mae: 1}"}) == [
         "params.yaml: register.gate.max_mae is not a setting; "
-        "allowed here: max_rmse, min_r2, min_improvement, must_beat_baseline"
+        "allowed here: max_rmse, min_r2, min_improvement, min_probability, must_beat_baseline"
     ]
 
 
@@ -257,6 +257,21 @@ def test_a_value_that_is_not_allowed_is_shown_with_what_is(
         ({"register.gate": "{max_rmse: -1}"}, "register.gate.max_rmse", "-1", "greater than 0"),
         ({"register.gate": "{min_r2: .nan}"}, "register.gate.min_r2", "nan", "finite number"),
         ({"register.gate": "{min_improvement: -1}"}, "register.gate.min_improvement", "-1", "0"),
+        *(
+            (
+                {"register.gate": f"{{min_probability: {value}}}"},
+                "register.gate.min_probability",
+                shown,
+                allowed,
+            )
+            for value, shown, allowed in [
+                ("0", "0", "greater than 0"),
+                ("1.0", "1.0", "less than 1"),
+                ("95", "95", "less than 1"),
+                (".nan", "nan", "finite number"),
+                ("90 %", "'90 %'", "valid number"),
+            ]
+        ),
         (
             {"register.gate": "{must_beat_baseline: 1}"},
             "register.gate.must_beat_baseline",
@@ -340,7 +355,8 @@ def test_any_integer_is_a_seed(seed: str) -> None:
 
 def test_a_gate_may_ask_for_nothing() -> None:
     gate = load({"register.gate": "{}"}).register.gate
-    assert (gate.max_rmse, gate.min_r2, gate.min_improvement) == (None, None, 0)
+    assert (gate.max_rmse, gate.min_r2, gate.min_probability) == (None, None, None)
+    assert gate.min_improvement == 0
 
 
 def test_a_gate_that_says_nothing_of_the_baseline_asks_to_beat_it() -> None:

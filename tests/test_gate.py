@@ -1,8 +1,10 @@
 import pytest
 
+from ridgeline.model.scoring import Comparison
 from ridgeline.tracking import gate
 
 PASSES = {"rmse": 2.0, "r2": 0.5, "baseline_rmse": 3.0}
+COMPARED = {"champion_rmse": 2.5, "comparison": Comparison(-0.5, -0.814, 0.0361, 0.8)}
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,24 @@ PASSES = {"rmse": 2.0, "r2": 0.5, "baseline_rmse": 3.0}
             {"champion_rmse": 2.0, "min_improvement": 0.1}, False, id="as good, better asked"
         ),
         pytest.param({"min_improvement": 0.1}, True, id="no champion to be better than"),
+        pytest.param(COMPARED, True, id="better by chance perhaps, no probability asked"),
+        pytest.param(COMPARED | {"min_probability": 0.7}, True, id="more probable than asked"),
+        pytest.param(COMPARED | {"min_probability": 0.8}, True, id="as probable as asked"),
+        pytest.param(COMPARED | {"min_probability": 0.9}, False, id="less probable than asked"),
+        pytest.param(
+            COMPARED | {"champion_rmse": 1.9, "min_probability": 0.7},
+            False,
+            id="probability as asked, but worse than the champion",
+        ),
+        pytest.param(
+            COMPARED | {"comparison": None, "min_probability": 0.1},
+            False,
+            id="probability not defined, but asked for",
+        ),
+        pytest.param(
+            COMPARED | {"comparison": None}, True, id="probability not defined, none asked for"
+        ),
+        pytest.param({"min_probability": 0.9}, True, id="probability asked, but no champion"),
         pytest.param({"max_rmse": 2.1}, True, id="RMSE below max_rmse"),
         pytest.param({"max_rmse": 2.0}, True, id="RMSE at max_rmse"),
         pytest.param({"max_rmse": 1.9}, False, id="RMSE above max_rmse"),
@@ -92,6 +112,35 @@ def test_a_candidate_is_promoted_when_it_passes_everything_asked_of_it(changed, 
             {"champion_rmse": 2.5},
             "validation RMSE 2 is not worse than the champion's 2.5",
             id="better than the champion",
+        ),
+        pytest.param(
+            COMPARED,
+            "validation RMSE 2 is not worse than the champion's 2.5 (difference -0.5, 95 % "
+            "interval -0.81 to 0.036; better with probability 0.8)",
+            id="better than the champion, compared with it",
+        ),
+        pytest.param(
+            {"champion_rmse": 1.9, "comparison": Comparison(0.1, -0.2, 0.4, 0.25025)},
+            "validation RMSE 2 is worse than the champion's 1.9 (difference 0.1, 95 % interval "
+            "-0.2 to 0.4; better with probability 0.25025)",
+            id="worse than the champion, compared with it",
+        ),
+        pytest.param(
+            COMPARED | {"min_probability": 0.9},
+            "validation RMSE 2 does not reach min_probability 0.9 of being below the champion's "
+            "2.5 (difference -0.5, 95 % interval -0.81 to 0.036; better with probability 0.8)",
+            id="better by less than min_probability",
+        ),
+        pytest.param(
+            {
+                "rmse": 50000.0,
+                "baseline_rmse": 1e5,
+                "champion_rmse": 51234.5,
+                "comparison": Comparison(-1234.5, -3456.7, 0.0, 0.96),
+            },
+            "validation RMSE 50000 is not worse than the champion's 51234.5 (difference -1200, "
+            "95 % interval -3500 to 0; better with probability 0.96)",
+            id="large numbers",
         ),
     ],
 )

@@ -26,7 +26,7 @@ from sklearn.pipeline import Pipeline
 
 from ridgeline import config, files
 from ridgeline.errors import ModelError, TrackingError
-from ridgeline.model import features, ridge
+from ridgeline.model import features, ridge, scoring
 from ridgeline.tables import writing
 from ridgeline.tracking import champion as champion_rule
 from ridgeline.tracking import models, records, registry, runs, skops_format, store, submit
@@ -379,19 +379,24 @@ def test_many_may_be_the_first_to_open_a_store(tmp_path: Path, monkeypatch) -> N
     assert list(tmp_path.glob(".*")) == []
 
 
-def train(folder: Path, number: int) -> dict[str, Record]:
+def train(folder: Path, number: int, data: config.Data | None = None) -> dict[str, Record]:
     """Leave in `folder` what is there when a model is to be registered: the last is the best."""
-    data = config.load(ROOT / "params.yaml").data
-    rows = pd.DataFrame({name: np.arange(8.0) for name in data.numeric})
-    rows = writing.as_table(rows.assign(**dict.fromkeys(data.categorical, "a")))
+    data = data or config.load(ROOT / "params.yaml").data
+    y = np.array([0.0, 3.0, 1.0, 2.0, 6.0, 4.0, 7.0, 5.0])
+    frame = pd.DataFrame({name: np.arange(8.0) for name in data.numeric})
+    frame = frame.assign(**dict.fromkeys(data.categorical, "a"), **{data.target: y})
+    rows = writing.as_table(frame)
     preprocessor = features.fit([rows], data.numeric, data.categorical, impute=False)
     X = features.matrix(preprocessor, rows).T
-    fit = ridge.fit([(X, np.arange(8.0))], (1.0 + number,))
-    model, metrics = folder / files.MODEL, folder / SCORES
-    files.write_model(model, Pipeline([("preprocessor", preprocessor), ("regressor", fit.model)]))
-    scores = {"rmse": 2.0 - number / CONTENTS, "r2": 0.5}
-    baseline = {"prediction": 0.0, "validation": {"rmse": 9.0}}
-    files.write_json(metrics, {"validation": scores, "baseline": baseline})
+    fit = ridge.fit([(X, y)], (1.0 + CONTENTS - number,))
+    pipeline = Pipeline([("preprocessor", preprocessor), ("regressor", fit.model)])
+    files.write_model(folder / files.MODEL, pipeline)
+    sums = scoring.sums(y, fit.model.predict(X), fit.target_mean)
+    baseline = {"prediction": fit.target_mean, "validation": scoring.baseline_metrics(sums)}
+    scores = {"validation": scoring.metrics(sums), "baseline": baseline}
+    files.write_json(folder / SCORES, scores)
+    with writing.parquet(folder / VALIDATION) as place, writing.parquet_part(place, 0) as write:
+        write(rows)
     return trained(folder)
 
 
@@ -540,12 +545,7 @@ def test_a_champion_whose_column_is_of_another_kind_now_is_kept(
     data = chosen.data
     numeric, categorical = data.numeric[1:], (*data.categorical, data.numeric[0])
     now = replace(chosen, data=replace(data, numeric=numeric, categorical=categorical))
-    rows = pd.DataFrame({name: [1.0, 2.0] for name in (data.target, *numeric)})
-    rows = rows.assign(**dict.fromkeys(categorical, "a"))
-    validation = tmp_path / "2" / VALIDATION
-    with writing.parquet(validation) as folder, writing.parquet_part(folder, 0) as write:
-        write(writing.as_table(rows))
-    recorded = train(tmp_path / "2", 2)
+    recorded = train(tmp_path / "2", 2, now.data)
     log_like(client, logged, recorded["train"].outs[files.MODEL])
     recorded["prepare"].outs[VALIDATION] = "new rows"
     version = submit.submit(Registry(client, now.register.model), now, recorded, {}, tmp_path / "2")
@@ -564,6 +564,78 @@ def test_a_champion_that_someone_set_without_the_gate_is_told_as_that(
         client.delete_model_version_tag(version.name, str(version.version), tag)
     again = submitted(client, chosen, logged, tmp_path, 1)
     assert registry.summary(again).endswith("(champion): the gate was not asked")
+
+
+def submit_in_order(
+    client: mlflow.MlflowClient,
+    chosen: config.Settings,
+    folder: Path,
+    order: tuple[int, ...],
+    rows: str = "rows",
+) -> list[ModelVersion]:
+    """Submit models, each with its own files; the last one's validation rows are called `rows`."""
+    versions = []
+    for number in order:
+        recorded = train(folder / str(number), number)
+        if number == order[-1]:
+            recorded["prepare"].outs[VALIDATION] = rows
+        to = Registry(client, chosen.register.model)
+        versions.append(submit.submit(to, chosen, recorded, {}, folder / str(number)))
+    return versions
+
+
+def requiring(chosen: config.Settings, min_probability: float | None) -> config.Settings:
+    gate = replace(chosen.register.gate, min_probability=min_probability)
+    return replace(chosen, register=replace(chosen.register, gate=gate))
+
+
+@pytest.mark.filterwarnings("ignore")  # what MLflow does to itself as it logs a model
+@pytest.mark.parametrize("rows", ["rows", "new rows"])
+def test_a_candidate_is_compared_with_the_champion_on_the_same_rows(
+    client, chosen, tmp_path, rows
+) -> None:
+    first, second = submit_in_order(client, chosen, tmp_path, (0, CONTENTS), rows)
+    rmse, rival_rmse = float(second.tags[RMSE]), float(second.tags[records.RIVAL_RMSE])
+    assert rival_rmse == pytest.approx(float(first.tags[RMSE]), rel=1e-12)
+    difference, lower, upper, probability = (float(second.tags[t]) for t in records.COMPARISON)
+    assert difference == pytest.approx(rmse - rival_rmse, rel=1e-9)
+    assert lower < difference < upper
+    assert 0.5 < probability < 1
+    assert second.description == (
+        f"Champion: validation RMSE {rmse:.6g} is not worse than the champion's {rival_rmse:.6g} "
+        f"(difference {difference:.2g}, 95 % interval {lower:.2g} to {upper:.2g}; better with "
+        f"probability {probability:.6g})."
+    )
+    assert not {*records.COMPARISON} & {*first.tags}
+
+
+@pytest.mark.filterwarnings("ignore")  # what MLflow does to itself as it logs a model
+def test_a_candidate_that_is_better_by_chance_is_not_crowned_if_the_gate_asks_for_more(
+    client, chosen, tmp_path
+) -> None:
+    strict = requiring(chosen, 0.99)
+    _, second = submit_in_order(client, strict, tmp_path, (0, CONTENTS))
+    assert "does not reach min_probability 0.99 of being below" in second.tags[REASON]
+    assert decisions(client, second.name) == [CHAMPION, CHALLENGER]
+    assert bearer(client, second.name, CHAMPION) == 1
+
+
+@pytest.mark.filterwarnings("ignore")  # what MLflow does to itself as it logs a model
+@pytest.mark.parametrize(
+    ("min_probability", "champions"), [(None, {"better"}), (0.99, {"better", "worse"})]
+)
+def test_which_version_is_champion_depends_on_the_order_only_with_min_probability(
+    client, chosen, tmp_path, min_probability, champions
+) -> None:
+    worse, better = 0, CONTENTS
+    found = set()
+    for order in ((worse, better), (better, worse)):
+        register = replace(chosen.register, model=new_name())
+        to = requiring(replace(chosen, register=register), min_probability)
+        submit_in_order(client, to, tmp_path, order)
+        number = bearer(client, register.model, CHAMPION)
+        found.add("better" if order[number - 1] == better else "worse")
+    assert found == champions
 
 
 @pytest.mark.slow

@@ -222,3 +222,124 @@ def test_errors_too_large_to_be_squared_leave_metrics_undefined():
     far = scoring.sums(np.array([1.0, 2.0]), np.array([1e200, 2.0]), 1.5)
     assert scoring.metrics(far) == {"rmse": None, "mae": pytest.approx(5e199), "r2": None}
     assert scoring.intervals(far)["rmse"] == (None, None)
+
+
+# Two models on the same rows
+
+
+def pair(count=200, seed=0, scales=(0.5, 0.5), shared=1.0):
+    """Return the errors of two models: a shared part, and a part of each model's own."""
+    random = np.random.default_rng(seed)
+    common = shared * random.normal(size=count)
+    return [common + scale * random.normal(size=count) for scale in scales]
+
+
+def compared(errors, cuts=(), **options):
+    """Compare two models by their errors, the rows cut into parts."""
+    return scoring.compare(
+        *(total(in_parts(e, np.zeros(len(e)), cuts), 0.0) for e in errors), **options
+    )
+
+
+def rmse(errors):
+    return np.sqrt(np.mean(errors**2, axis=-1))
+
+
+def test_the_comparison_is_that_of_resampling_the_rows_one_by_one():
+    first, second = pair(60, scales=(0.5, 0.7))
+    rows = np.random.default_rng(0).integers(60, size=(scoring.RESAMPLES, 60))
+    differences = rmse(first[rows]) - rmse(second[rows])
+    expected = (
+        rmse(first) - rmse(second),
+        *np.percentile(differences, [2.5, 97.5]),
+        np.mean(differences < 0),
+    )
+    assert compared((first, second)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("count", [200, 5000], ids=["a row a group", "rows in groups"])
+def test_the_comparisons_interval_is_about_that_of_scipys_paired_bootstrap(count):
+    first, second = pair(count, scales=(0.5, 0.55))
+    expected = stats.bootstrap(
+        (first, second),
+        lambda a, b, axis: np.sqrt(np.mean(a**2, axis)) - np.sqrt(np.mean(b**2, axis)),
+        paired=True,
+        method="percentile",
+        n_resamples=2000,
+        batch=100,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    width = expected.high - expected.low
+    _, lower, upper, _ = compared((first, second))
+    np.testing.assert_allclose([lower, upper], expected, rtol=0, atol=0.15 * width)
+
+
+def test_the_difference_is_that_of_scikit_learns_rmse():
+    first, second = pair()
+    of_scikit_learn = [
+        metrics.root_mean_squared_error(e, np.zeros(len(e))) for e in (first, second)
+    ]
+    assert compared((first, second)).difference == pytest.approx(np.subtract(*of_scikit_learn))
+
+
+def test_errors_that_both_models_make_do_not_widen_the_differences_interval():
+    errors = pair(scales=(0.1, 0.1), shared=1.0)
+    _, lower, upper, _ = compared(errors)
+    low, high = scoring.intervals(total([(errors[0], np.zeros(200))], 0.0))["rmse"]
+    assert upper - lower < 0.25 * (high - low)
+
+
+def test_exchanging_the_models_reverses_the_comparison():
+    first, second = pair()
+    ours, theirs = compared((first, second)), compared((second, first))
+    reversed_ = (-theirs.difference, -theirs.upper, -theirs.lower, 1 - theirs.probability)
+    assert ours == pytest.approx(reversed_, rel=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 2, 40, 2500])
+def test_models_that_predict_the_same_are_equally_good(count):
+    first, _ = pair(count)
+    assert compared((first, first)) == (0.0, 0.0, 0.0, 0.5)
+
+
+@pytest.mark.parametrize(("errors", "expected"), [((1.0, 3.0), 1.0), ((3.0, 1.0), 0.0)])
+def test_on_a_single_row_one_model_is_better_in_all_resamples(errors, expected):
+    first, second = errors
+    difference = first - second
+    assert compared([np.array([e]) for e in errors]) == (
+        difference, difference, difference, expected,
+    )  # fmt: skip
+
+
+def test_the_comparison_is_the_same_however_rows_are_cut_into_parts():
+    errors = pair(2500)
+    assert compared(errors, cuts=[1, 700, 1999]) == pytest.approx(compared(errors), rel=1e-9)
+
+
+def test_a_comparison_is_the_same_each_time_and_follows_the_seed():
+    errors = pair()
+    assert compared(errors) == compared(errors)
+    assert compared(errors) != compared(errors, seed=1)
+
+
+@pytest.mark.parametrize("wrong", [0, 1], ids=["candidate", "champion"])
+def test_errors_too_large_to_be_squared_are_not_compared(wrong):
+    errors = pair()
+    errors[wrong][7] = 1e200
+    assert compared(errors) is None
+
+
+def test_no_rows_are_not_compared():
+    assert scoring.compare(scoring.NONE, scoring.NONE) is None
+
+
+def test_about_95_of_100_intervals_contain_the_true_difference():
+    true = np.hypot(1, 0.6) - np.hypot(1, 0.5)  # the RMSE of infinitely many rows
+    tables = (compared(pair(100, seed, scales=(0.6, 0.5))) for seed in range(200))
+    inside = sum(c.lower <= true <= c.upper for c in tables)
+    assert 180 <= inside <= 198  # 190 expected; the standard deviation is 3
+
+
+def test_between_equally_good_models_every_probability_is_about_as_likely():
+    probabilities = [compared(pair(100, seed)).probability for seed in range(200)]
+    assert stats.kstest(probabilities, "uniform").pvalue > 0.05

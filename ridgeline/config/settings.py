@@ -217,6 +217,8 @@ class Gate:
     """The smallest R²."""
     min_improvement: Annotated[Number, Field(ge=0)] = 0.0
     """How much lower than the champion's the RMSE must be, in the target's unit."""
+    min_probability: Annotated[Positive, Field(lt=1)] | None = None
+    """The smallest probability that the RMSE is lower than the champion's (paired bootstrap)."""
     must_beat_baseline: Annotated[bool, Strict()] = True
     """Whether the RMSE must be below that of predicting the training mean."""
 

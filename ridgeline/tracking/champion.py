@@ -3,31 +3,38 @@
 The protocol, in which any number of processes may take part at the same time without a lock:
 
 1. A candidate is compared with the champion on the candidate's validation rows. Its score, the
-   rows' md5 and the decision are set as tags on its version, the decision last.
+   rows' md5, the comparison and the decision are set as tags on its version, the decision last.
 2. `crown` gives the alias champion to the version with the lowest RMSE among those with the
    decision "champion" on these rows; of equal ones to the newest. It repeats until it finds
    nothing to change, so whoever writes last has seen every tag, and all agree.
 3. Scores on different rows can't be compared. If another process has set a champion on other rows
    meanwhile, `crown` changes nothing, and the candidate is compared with that champion first.
 
+Without `min_improvement` and `min_probability`, the champion does not depend on the order in which
+versions are registered. With them it does, because each version is compared with the champion at
+that time; all processes still agree on the best of those that passed.
+
 The previous champion gets the alias previous. A promotion by hand withdraws the champion so far,
 which can become champion again only by hand; others can when they are submitted again.
 """
 
 import json
-from functools import partial, reduce
+from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import joblib
 from mlflow.entities.model_registry import ModelVersion
 
-from ridgeline.config import Gate, Settings
-from ridgeline.errors import ModelError, RidgelineError
-from ridgeline.files import METRICS, PREPARED
+from ridgeline.config import Data, Gate, Settings
+from ridgeline.errors import ModelError
+from ridgeline.files import METRICS, MODEL, PREPARED
 from ridgeline.model import scoring
 from ridgeline.tables import engine, progress, reading
 from ridgeline.tracking import gate, models, skops_format
 from ridgeline.tracking.records import (
+    COMPARISON,
     DECISION,
     REASON,
     RIVAL,
@@ -40,6 +47,8 @@ from ridgeline.tracking.registry import CHALLENGER, Registry, number
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
+
+    Pair = tuple[Pipeline, Pipeline]  # candidate and champion
 
 CHAMPION, PREVIOUS, WITHDRAWN = "champion", "previous", "withdrawn"
 SCORES, VALIDATION = METRICS / "train.json", PREPARED / "validation"
@@ -73,13 +82,16 @@ def judge(
             crown(registry, champion.tags.get(ROWS, rows))
             return
         scores = {RMSE: repr(metrics["validation"]["rmse"]), ROWS: rows}
-        champion_rmse = None
+        champion_rmse = comparison = None
         try:
             if champion is not None:
-                champion_rmse = _champion_rmse(registry, champion, metrics, rows, settings, folder)
-                scores[RIVAL] = str(number(champion))
-                scores[RIVAL_RMSE] = repr(champion_rmse)
-            decision = _decide(metrics, champion_rmse, settings.register.gate)
+                champion_rmse, comparison = _compare(
+                    registry, champion, metrics, rows, settings, folder
+                )
+                scores |= {RIVAL: str(number(champion)), RIVAL_RMSE: repr(champion_rmse)}
+                if comparison is not None:
+                    scores |= zip(COMPARISON, map(repr, comparison), strict=True)
+            decision = _decide(metrics, champion_rmse, comparison, settings.register.gate)
         except ModelError as error:
             by_hand = f"to replace it, run 'make promote VERSION={number(version)}'"
             decision = gate.Decision(False, f"{error}; {by_hand}")
@@ -159,28 +171,38 @@ def promote(registry: Registry, version: str) -> ModelVersion:
     return registry.reread(chosen)
 
 
-def _decide(metrics: Values, champion_rmse: float | None, thresholds: Gate) -> gate.Decision:
+def _decide(
+    metrics: Values,
+    champion_rmse: float | None,
+    comparison: scoring.Comparison | None,
+    thresholds: Gate,
+) -> gate.Decision:
     return gate.decide(
         rmse=metrics["validation"]["rmse"],
         r2=metrics["validation"]["r2"],
         baseline_rmse=metrics["baseline"]["validation"]["rmse"],
         champion_rmse=champion_rmse,
+        comparison=comparison,
         max_rmse=thresholds.max_rmse,
         min_r2=thresholds.min_r2,
         min_improvement=thresholds.min_improvement,
+        min_probability=thresholds.min_probability,
         must_beat_baseline=thresholds.must_beat_baseline,
     )
 
 
-def _champion_rmse(
+def _compare(
     registry: Registry,
     champion: ModelVersion,
     metrics: Values,
     rows: str,
     settings: Settings,
     folder: Path,
-) -> float | None:
-    """Return the champion's RMSE on these rows: as recorded, or by scoring it now."""
+) -> tuple[float, scoring.Comparison | None]:
+    """Score the candidate and the champion on these rows; return the champion's RMSE, and both's.
+
+    The champion's RMSE is the recorded one, if that is of these rows, because `crown` uses it.
+    """
     stays = f"version {number(champion)} stays champion, for it"
     try:
         uri = f"models:/{registry.name}/{number(champion)}"
@@ -190,30 +212,40 @@ def _champion_rmse(
     gone = sorted({*getattr(model, "feature_names_in_", ())} - {*settings.data.features})
     if gone:
         raise ModelError(f"{stays} needs column {gone[0]}")
-    recorded = recorded_rmse(champion, rows)
-    if recorded is not None:
-        return recorded
+    pair, baseline = (joblib.load(folder / MODEL), model), metrics["baseline"]["prediction"]
     try:
-        return _rmse(model, settings, metrics["baseline"]["prediction"], folder / VALIDATION)
-    except (RidgelineError, OSError):  # of the rows, or of where the work runs
-        raise
-    except Exception:  # noqa: BLE001 - any model, on columns whose types may have changed
-        raise ModelError(f"{stays} can't predict these rows") from None
+        of_candidate, of_champion = _sums(pair, settings.data, baseline, folder / VALIDATION)
+    except ModelError as error:
+        raise ModelError(f"{stays} {error}") from None
+    recorded = recorded_rmse(champion, rows)
+    rmse = scoring.metrics(of_champion)["rmse"] if recorded is None else recorded
+    # the RMSE is undefined if the errors are too large to be squared
+    return inf if rmse is None else rmse, scoring.compare(of_candidate, of_champion)
 
 
-def _rmse(model: "Pipeline", settings: Settings, baseline: float, place: Path) -> float | None:
-    """Return a model's RMSE on the rows of a table."""
-    target = settings.data.target
-    table = reading.open_table(place, (target, *settings.data.features))
-    work = partial(_score, model, target, baseline)
+def _sums(
+    pair: "Pair", data: Data, baseline: float, place: Path
+) -> tuple[scoring.Array, scoring.Array]:
+    """Return the sums of two models' errors on the rows of a table."""
+    table = reading.open_table(place, (data.target, *data.features))
+    work = partial(_sums_of_part, pair, data.target, baseline)
+    first = second = scoring.NONE
     with progress.bar("register", lambda: table.size) as done:
-        sums = reduce(scoring.add, engine.mapped(work, table.parts(), done), scoring.NONE)
-    return scoring.metrics(sums)["rmse"]
+        for sums in engine.mapped(work, table.parts(), done):
+            first, second = scoring.add(first, sums[0]), scoring.add(second, sums[1])
+    return first, second
 
 
-def _score(model: "Pipeline", target: str, baseline: float, part: reading.Part) -> scoring.Array:
+def _sums_of_part(
+    pair: "Pair", target: str, baseline: float, part: reading.Part
+) -> tuple[scoring.Array, scoring.Array]:
     rows = part.frame()
-    return scoring.sums(rows[target].to_numpy(), model.predict(rows), baseline)
+    actual, candidate = rows[target].to_numpy(), pair[0].predict(rows)
+    try:
+        champion = pair[1].predict(rows)
+    except Exception:  # noqa: BLE001 - any model, on columns whose types may have changed
+        raise ModelError("can't predict these rows") from None
+    return scoring.sums(actual, candidate, baseline), scoring.sums(actual, champion, baseline)
 
 
 def _record(

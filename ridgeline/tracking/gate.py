@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ridgeline.model.scoring import Comparison
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -17,9 +19,11 @@ def decide(
     r2: float | None,
     baseline_rmse: float,
     champion_rmse: float | None = None,
+    comparison: Comparison | None = None,
     max_rmse: float | None = None,
     min_r2: float | None = None,
     min_improvement: float = 0.0,
+    min_probability: float | None = None,
     must_beat_baseline: bool = True,
 ) -> Decision:
     """Hold a candidate's validation metrics against what a champion must reach.
@@ -32,11 +36,16 @@ def decide(
         Of predicting the training mean.
     champion_rmse : float, optional
         The current champion's on the same rows; None when there is no champion.
+    comparison : Comparison, optional
+        The candidate with the champion; None where it is not defined.
     max_rmse, min_r2 : float, optional
         Thresholds; None asks for nothing.
     min_improvement : float
         By how much the candidate's RMSE must be below the champion's, in the target's unit;
         at 0 one that is as good as the champion passes.
+    min_probability : float, optional
+        How probable it must be that the candidate is better than the champion; None asks for
+        nothing.
     must_beat_baseline : bool
         Whether the candidate must be better than predicting the training mean.
 
@@ -55,12 +64,28 @@ def decide(
         return Decision(False, f"{scored} is not below the baseline's {baseline_rmse:.6g}")
     if champion_rmse is None:
         return Decision(True, f"{scored} passes the gate; there is no champion")
+    champion, chance = f"the champion's {champion_rmse:.6g}", _chance(comparison)
     if rmse > champion_rmse:
-        return Decision(False, f"{scored} is worse than the champion's {champion_rmse:.6g}")
+        return Decision(False, f"{scored} is worse than {champion}{chance}")
     if champion_rmse - rmse < min_improvement:
-        return Decision(
-            False,
-            f"{scored} is not min_improvement {min_improvement:.6g} below the champion's "
-            f"{champion_rmse:.6g}",
-        )
-    return Decision(True, f"{scored} is not worse than the champion's {champion_rmse:.6g}")
+        asked = f"min_improvement {min_improvement:.6g}"
+        return Decision(False, f"{scored} is not {asked} below {champion}{chance}")
+    if min_probability is not None:
+        asked = f"min_probability {min_probability:.6g}"
+        if comparison is None or comparison.probability < min_probability:
+            return Decision(
+                False, f"{scored} does not reach {asked} of being below {champion}{chance}"
+            )
+    return Decision(True, f"{scored} is not worse than {champion}{chance}")
+
+
+def _chance(comparison: Comparison | None) -> str:
+    """Return what is known of the difference between candidate and champion, in brackets."""
+    if comparison is None:
+        return ""
+    # two significant digits; .6g alone writes 1200 as "1200", where .2g writes "1.2e+03"
+    difference, lower, upper = (f"{float(f'{value:.2g}'):.6g}" for value in comparison[:3])
+    return (
+        f" (difference {difference}, 95 % interval {lower} to {upper}; better with probability "
+        f"{comparison.probability:.6g})"
+    )

@@ -32,10 +32,14 @@ EXPERIMENT, BASELINE, EXECUTION = "dvc.experiment", "dvc.baseline", "dvc.executi
 # On versions and logged models: the md5 of the model's file.
 MD5 = "dvc.md5"
 # On versions: the gate's decision and why, the score and the md5 of its validation rows, and the
-# champion that the version was compared with.
+# champion that the version was compared with: its score, and as in `scoring.Comparison` the
+# difference, the bounds of its interval, and the probability that the version is better.
 DECISION, REASON = "gate.decision", "gate.reason"
 RMSE, ROWS = "validation.rmse", "validation.md5"
 RIVAL, RIVAL_RMSE = "gate.champion", "gate.champion_rmse"
+COMPARISON = (
+    "gate.difference", "gate.difference_lower", "gate.difference_upper", "gate.probability",
+)  # fmt: skip
 # On versions: half the width of prediction intervals by level, as JSON.
 HALF_WIDTHS = "interval.half_width"
 
