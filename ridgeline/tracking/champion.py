@@ -199,9 +199,9 @@ def _compare(
     settings: Settings,
     folder: Path,
 ) -> tuple[float, scoring.Comparison | None]:
-    """Score the candidate and the champion on these rows; return the champion's RMSE, and both's.
+    """Score both models on these rows; return the champion's RMSE, and how the candidate compares.
 
-    The champion's RMSE is the recorded one, if that is of these rows, because `crown` uses it.
+    The RMSE is the one recorded on the champion if that is of these rows, because `crown` uses it.
     """
     stays = f"version {number(champion)} stays champion, for it"
     try:

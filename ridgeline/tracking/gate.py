@@ -83,7 +83,7 @@ def _chance(comparison: Comparison | None) -> str:
     """Return what is known of the difference between candidate and champion, in brackets."""
     if comparison is None:
         return ""
-    # two significant digits; .6g alone writes 1200 as "1200", where .2g writes "1.2e+03"
+    # two significant digits, without the exponent of .2g: 1200, not 1.2e+03
     difference, lower, upper = (f"{float(f'{value:.2g}'):.6g}" for value in comparison[:3])
     return (
         f" (difference {difference}, 95 % interval {lower} to {upper}; better with probability "
