@@ -44,7 +44,7 @@ def in_parts(frame, rows):
 
 def fitted(frame, numeric=NUMERIC, categorical=CATEGORICAL, *, impute=False, rows=None):
     parts = in_parts(frame, rows or len(frame))
-    return features.fit(parts, numeric, categorical, impute=impute)
+    return features.fit(parts, numeric, categorical, impute=impute)[0]
 
 
 def scikit_learn(frame, numeric=NUMERIC, categorical=CATEGORICAL, *, impute=False):

@@ -384,7 +384,7 @@ def train(folder: Path, number: int) -> dict[str, Record]:
     data = config.load(ROOT / "params.yaml").data
     rows = pd.DataFrame({name: np.arange(8.0) for name in data.numeric})
     rows = writing.as_table(rows.assign(**dict.fromkeys(data.categorical, "a")))
-    preprocessor = features.fit([rows], data.numeric, data.categorical, impute=False)
+    preprocessor, _ = features.fit([rows], data.numeric, data.categorical, impute=False)
     X = features.matrix(preprocessor, rows).T
     fit = ridge.fit([(X, np.arange(8.0))], (1.0 + number,))
     model, metrics = folder / files.MODEL, folder / SCORES

@@ -1,4 +1,4 @@
-"""Preprocessing, ridge regression, predictions, metrics and figures.
+"""Preprocessing, ridge regression, predictions, metrics, figures and the report.
 
 These work on arrays and rows in memory, and do not use the settings, MLflow or DVC.
 """
@@ -10,6 +10,7 @@ __all__ = [
     "leave_one_out",
     "moments",
     "predict",
+    "report",
     "ridge",
     "scoring",
 ]

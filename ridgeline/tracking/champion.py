@@ -14,7 +14,6 @@ The previous champion gets the alias previous. A promotion by hand withdraws the
 which can become champion again only by hand; others can when they are submitted again.
 """
 
-import json
 from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from ridgeline.config import Gate, Settings
 from ridgeline.errors import ModelError, RidgelineError
-from ridgeline.files import METRICS, PREPARED
+from ridgeline.files import METRICS, PREPARED, read_json
 from ridgeline.model import scoring
 from ridgeline.tables import engine, progress, reading
 from ridgeline.tracking import gate, models, skops_format
@@ -65,7 +64,7 @@ def judge(
     """
     if version.tags.get(DECISION) == WITHDRAWN:
         return
-    metrics = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    metrics = read_json(folder / SCORES)
     while True:
         champion = registry.with_alias(CHAMPION)
         if champion is not None and number(champion) == number(version):
