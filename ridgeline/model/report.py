@@ -92,7 +92,7 @@ def _data(facts: Facts) -> Iterator[str]:
     lines.append((f"predicted: {code(facts.input)}", facts.total.rows, facts.input_md5))
     cells = ([what, f"{count:,}", code(md5) if md5 else ""] for what, count, md5 in lines)
     yield "## Data"
-    yield _table(["", "rows", "md5"], "lrl", cells)
+    yield _table(["what", "rows", "md5"], "lrl", cells)
     if missing:
         filled = " The model imputes them." if features.imputes(facts.model["preprocessor"]) else ""
         yield f"Missing values: {_counts(missing)}.{filled}"
@@ -111,7 +111,7 @@ def _model(facts: Facts) -> Iterator[str]:
     if facts.md5:
         lines.append(["md5", code(facts.md5)])
     yield "## Model"
-    yield _table(["", ""], "ll", lines)
+    yield _table(["what", "value"], "ll", lines)
     if facts.training and "alpha" in facts.training.metrics:
         yield _figure("Leave-one-out error by penalty", "error_by_alpha.png")
 
