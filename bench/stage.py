@@ -23,7 +23,11 @@ if __name__ == "__main__":
         import joblib
 
         Path("models/registered.json").write_text(json.dumps({"model": "", "md5": ""}))
-        stage.skops_format.load_selected = lambda *_: (joblib.load("models/model.joblib"), None)
+        stage.skops_format.load_selected = lambda *_: (
+            joblib.load("models/model.joblib"),
+            None,
+            None,
+        )
     if engine.ADDRESS in os.environ:
         import distributed  # noqa: F401 - as the other imports it is not counted
     settings = config.load()

@@ -46,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
         "--restore, check out that state and its data in a separate folder.",
     )
     lineage.add_argument(
-        "of", help="models:/NAME/3, models:/NAME@champion, @champion for short, or a run id"
+        "of",
+        help="models:/NAME/3, models:/NAME@champion or @champion, a model's md5, or a run id",
     )
     lineage.add_argument("--restore", metavar="DIR", type=Path, help="an empty or new folder")
     lineage.set_defaults(run=_lineage)

@@ -1,5 +1,6 @@
-"""Paths of the stages' files, and writing that never leaves an incomplete file."""
+"""Paths of the stages' files, their md5s, and writing that never leaves an incomplete file."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,8 @@ MODELS, METRICS, PLOTS = Path("models"), Path("metrics"), Path("plots")
 PREPROCESSOR, MODEL = MODELS / "preprocessor.joblib", MODELS / "model.joblib"
 REGISTERED, INTERVALS = MODELS / "registered.json", MODELS / "intervals.json"
 SUMMARY = Path("metrics.json")  # the few metrics that DVC's tables show
+REPORT = Path("report.md")
+EFFECTS = PLOTS / "effects.csv"
 
 
 @contextmanager
@@ -89,10 +92,20 @@ def naming(path: Path, partial: Path | None = None) -> Iterator[None]:
         raise
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write `value` as indented JSON, with keys in the given order; NaN is an error."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def write_model(path: Path, model: object) -> None:
@@ -119,6 +132,40 @@ def write_figure(path: Path, figure: "Figure") -> None:
         # characters that are missing from matplotlib's font are drawn as boxes
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(partial, format="png", dpi=150, metadata={"Software": None})
+
+
+def md5_of(path: Path) -> str:
+    """Return the md5 of a file or folder exactly as ``dvc.lock`` has it.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or a folder whose files at any depth count, but for ``__pycache__``, which
+        ``.dvcignore`` names (keep folders free of whatever else it names).
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits; for a folder followed by ``.dir``: the md5 of its listing, as
+        DVC serialises it (a JSON list of md5 and relpath, ordered by relpath).
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is nothing at `path`.
+    """
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    found = (f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
+    files = {f.relative_to(path).as_posix(): f for f in found}
+    listing = [{"md5": md5_of(files[name]), "relpath": name} for name in sorted(files)]
+    return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
+
+
+def table_md5(source: str) -> str | None:
+    """Return the md5 of a table, as `md5_of` does; None if it is in S3 or named by a glob."""
+    return md5_of(Path(source)) if Path(source).exists() else None
 
 
 def _remove(path: Path) -> None:

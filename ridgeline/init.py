@@ -25,8 +25,8 @@ DATE = r"^\d{4}[-/.]\d\d?[-/.]\d\d?|^\d\d?[-/.]\d\d?[-/.]\d{4}"
 KEY_NAME = r"(?i)^(.*[ _.-])?(id|key|case|code|nr|no|number|index|rownames?)$"
 # the example's files, and what its runs left
 EXAMPLE = (
-    "dvc.lock", "metrics.json", "metrics", "plots", "data/raw/possum.csv", "data/raw/README.md",
-    "data/prepared", "data/features", "models", "predictions",
+    "dvc.lock", "metrics.json", "metrics", "plots", "report.md", "data/raw/possum.csv",
+    "data/raw/README.md", "data/prepared", "data/features", "models", "predictions",
 )  # fmt: skip
 NUMERIC, CATEGORICAL, KEY, TARGET, LEFT_OUT = "numeric", "categorical", "key", "target", "left out"
 

@@ -15,7 +15,7 @@ from stages import run
 
 
 def main(settings: Settings) -> None:
-    """Write each split's features, the fitted preprocessing and the means of numeric columns."""
+    """Write each split's features, the fitted preprocessing and the numeric columns' ranges."""
     data = settings.data
     train = reading.open_table(files.PREPARED / "train", data.features)
     columns = (data.key_column, data.target, *data.features)
@@ -23,7 +23,7 @@ def main(settings: Settings) -> None:
     total = (train, *tables.values())
 
     with progress.bar("featurize", lambda: sum(table.size for table in total)) as done:
-        preprocessor = features.fit(
+        preprocessor, statistics = features.fit(
             train.parts(),
             data.numeric,
             data.categorical,
@@ -41,8 +41,12 @@ def main(settings: Settings) -> None:
                 engine.for_each(work, table.parts(), done)
 
     files.write_model(files.PREPROCESSOR, preprocessor)
-    means = features.typical_row(preprocessor)[list(data.numeric)].iloc[0].to_dict()
-    files.write_json(files.METRICS / "featurize.json", {"mean": means})
+    described = {"mean": statistics.means, "min": statistics.smallest, "max": statistics.largest}
+    by_column = {
+        name: dict(zip(data.numeric, values.tolist(), strict=True))
+        for name, values in described.items()
+    }
+    files.write_json(files.METRICS / "featurize.json", by_column)
 
 
 def transform(

@@ -1,6 +1,5 @@
-"""Predict a table with the registered model, and write metrics and plots of the predictions."""
+"""Predict a table with the registered model; write metrics, plots and a report of that."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from ridgeline.config import Settings
 from ridgeline.errors import warn
 from ridgeline.intake import contract, unique
 from ridgeline.intake.findings import Findings
-from ridgeline.model import charts, predict, scoring
+from ridgeline.model import charts, predict, report, scoring
 from ridgeline.tables import engine, progress, reading, writing
 from ridgeline.tracking import skops_format
 from stages import run
@@ -24,18 +23,18 @@ Outcome = tuple[predict.Predicted, list[contract.Breaches]]  # of one part
 
 
 def main(settings: Settings) -> None:
-    """Write the predictions for ``predict.input``, test metrics, plot data and figures."""
-    registered = json.loads(files.REGISTERED.read_text(encoding="utf-8"))
-    trained = json.loads((files.METRICS / "train.json").read_text(encoding="utf-8"))
+    """Write the predictions for ``predict.input``, test metrics, plot data, figures, a report."""
+    registered = files.read_json(files.REGISTERED)
+    prepared = files.read_json(files.METRICS / "prepare.json")
+    trained = files.read_json(files.METRICS / "train.json")
     data, chosen, output = settings.data, settings.predict, Path(settings.predict.output)
-    model, width = skops_format.load_selected(registered, chosen, data)
+    model, md5, width = skops_format.load_selected(registered, chosen, data)
+    just_trained = md5 == registered["md5"]  # not so if predict.model names an older version
+    ranges = files.read_json(files.METRICS / "featurize.json") if just_trained else {}
     columns, numbers = (data.key_column, data.target, *data.features), (*data.numeric, data.target)
+    numbering = None if data.key else engine.mapped
     table = reading.open_table(
-        chosen.input,
-        columns,
-        numbers,
-        missing_values=data.missing_values,
-        numbering=None if data.key else engine.mapped,
+        chosen.input, columns, numbers, missing_values=data.missing_values, numbering=numbering
     )
     has_target = any(data.target in reading.column_names(file) for file in table.files)
     target, numeric = (data.target, (data.target,)) if has_target else (None, ())
@@ -48,16 +47,16 @@ def main(settings: Settings) -> None:
         progress.bar("predict", lambda: table.size) as done,
     ):
 
-        def report(part: reading.Part, outcome: Outcome) -> None:
+        def add(part: reading.Part, outcome: Outcome) -> None:
             nonlocal total
             total = predict.add(total, outcome[0])
             findings.add(part, outcome[1], outcome[0].rows)
             done(part, rows=outcome[0].rows)
 
-        how = (data.key_column, target, trained["baseline"]["prediction"], width)
+        how = (data.key_column, target, trained["baseline"]["prediction"], width, ranges)
         predict_rows = partial(predict.predict_rows, model, *how)
         work = partial(write_predictions, predict_rows, expected, output, folder, hashes)
-        engine.for_each(work, table.parts(), report)
+        engine.for_each(work, table.parts(), add)
         findings.add_repeated_keys(hashes, SEED, engine.mapped)
         findings.raise_if_any()
 
@@ -66,7 +65,19 @@ def main(settings: Settings) -> None:
     tested = scoring.report(total.rows, total.sums, total.covered)
     files.write_json(files.METRICS / "test.json", tested)
     files.write_json(files.SUMMARY, scoring.summary(trained, tested))
-    plot(total.plotted.to_pandas(), data.key_column, data.target)
+    rows = total.plotted.to_pandas()
+    shown = rows.reindex(columns=[data.key_column, "actual", "prediction", "residual"])
+    files.write_csv(files.PLOTS / "actual_vs_predicted.csv", shown.drop(columns="residual"))
+    files.write_csv(files.PLOTS / "residuals.csv", shown.drop(columns="actual"))
+    for name, figure in charts.predictions(rows, data.key_column, data.target).items():
+        files.write_figure(files.PLOTS / f"{name}.png", figure)
+
+    effects = pd.read_csv(files.EFFECTS, keep_default_na=False)
+    method = files.read_json(files.INTERVALS)["method"]
+    training = report.Training(trained, effects, method) if just_trained else None
+    predicted = (chosen.input, files.table_md5(chosen.input), total, tested, chosen.level, width)
+    facts = report.Facts(model, md5, data.target, data.path, prepared, *predicted, training)
+    files.write_text(files.REPORT, report.markdown(facts))
 
 
 def write_predictions(
@@ -91,19 +102,6 @@ def write_predictions(
             total = predict.add(total, predicted)
     unique.spill(hashes, part.number, np.concatenate(key_hashes))
     return total, breaches
-
-
-def plot(rows: pd.DataFrame, key: str, target: str) -> None:
-    """Write plot data and figures of the first rows; actual values may be missing."""
-    predicted = rows[["lower", "prediction", "upper"]].to_numpy(float).T
-    actual = rows["actual"].to_numpy() if "actual" in rows else None
-    shown = rows.reindex(columns=[key, "prediction", "actual", "residual"])
-    files.write_csv(files.PLOTS / "actual_vs_predicted.csv", shown[[key, "actual", "prediction"]])
-    files.write_csv(files.PLOTS / "residuals.csv", shown[[key, "prediction", "residual"]])
-    figure = charts.lines_by_row(list(rows[key]), predicted[1], actual, key, target, predicted[::2])
-    files.write_figure(files.PLOTS / "predicted_and_actual.png", figure)
-    figure = charts.predicted_against_actual(predicted[1], actual, target)
-    files.write_figure(files.PLOTS / "predicted_against_actual.png", figure)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from functools import partial
 
 from ridgeline.config import Settings
 from ridgeline.errors import DataError, warn
-from ridgeline.files import METRICS, PREPARED, SPLITS, scratch, write_json
+from ridgeline.files import METRICS, PREPARED, SPLITS, scratch, table_md5, write_json
 from ridgeline.intake import contract, division, missing
 from ridgeline.intake.findings import Findings
 from ridgeline.tables import engine, progress, reading, writing
@@ -17,7 +17,7 @@ from stages import run
 
 
 def main(settings: Settings) -> None:
-    """Read ``data.path``; write the three splits and their numbers of rows."""
+    """Read ``data.path``; write the three splits, their numbers of rows and the table's md5."""
     data, prepare = settings.data, settings.prepare
     # a row without a target is dropped, so the contract does not require one
     numeric = (data.target, *data.numeric)
@@ -60,7 +60,8 @@ def main(settings: Settings) -> None:
     ):
         warn(suspicion)
     by_column = {name: nulls[name] for name in wanted.columns if nulls[name]}
-    write_json(METRICS / "prepare.json", {"rows": counts, "missing": by_column})
+    found = {"md5": table_md5(data.path), "rows": counts, "missing": by_column}
+    write_json(METRICS / "prepare.json", found)
 
 
 def refuse_empty_splits(path: str, rows: Counter[str]) -> None:

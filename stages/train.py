@@ -88,10 +88,8 @@ def plot(fit: ridge.Fit, names: Sequence[str], kind: str, effects: Array) -> Non
     files.write_csv(files.PLOTS / "error_by_alpha.csv", errors)
     figure = charts.error_by_alpha(fit.alphas, rmse, getattr(fit.model, "alpha_", np.nan))
     files.write_figure(files.PLOTS / "error_by_alpha.png", figure)
-    files.write_csv(
-        files.PLOTS / "effects.csv", pd.DataFrame({"feature": names, "effect": effects})
-    )
-    files.write_figure(files.PLOTS / "effects.png", charts.effects(names, effects, kind))
+    files.write_csv(files.EFFECTS, pd.DataFrame({"feature": names, "effect": effects}))
+    files.write_figure(files.EFFECTS.with_suffix(".png"), charts.effects(names, effects, kind))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pytest
 from project import run
 from ruamel.yaml import YAML
 
-from ridgeline.tracking.records import md5_of
+from ridgeline.files import md5_of
 
 ODD_NAMES = [
     "a-b.txt",  # sorts before a/b.txt as text, after it as a path

@@ -149,7 +149,7 @@ def test_tables_of_any_part_size_give_scikit_learns_fit(part_rows: int, tmp_path
                 write(writing.as_table(part))
     raw = reading.open_table(tmp_path / "raw", (*numeric, *categorical, "taill"))
     parts = [*raw.parts()]
-    preprocessor = features.fit(
+    preprocessor, _ = features.fit(
         parts, numeric, categorical, impute=False, map=engine.over(reading.Part.table)
     )
 

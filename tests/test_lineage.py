@@ -12,6 +12,7 @@ import mlflow
 import mlflow.sklearn
 import pandas as pd
 import pytest
+from mlflow.entities.model_registry import ModelVersion
 from project import MODEL, STAGES, clone, run, runs, store
 
 from ridgeline import __main__ as command
@@ -30,7 +31,7 @@ class History:
     remote: Path
     experiment: str = "puffy-cat"
 
-    def version(self, number: int) -> mlflow.entities.model_registry.ModelVersion:
+    def version(self, number: int) -> ModelVersion:
         return store(self.project).get_model_version(MODEL, str(number))
 
     def md5(self, number: int) -> str:
@@ -113,6 +114,20 @@ def test_a_version_an_alias_and_a_run_lead_to_the_same_model_data_and_params(
         assert all(md5 in out for md5 in md5s)
         assert "prepare.seed: 18" in out
         assert "train.alphas: logspace(-3, 1, 30)" in out
+
+
+def test_a_models_md5_leads_to_its_version(here: History, lineage_of: Command) -> None:
+    _, out, _ = lineage_of(here.md5(2))
+    assert out.startswith(f"{MODEL} version 2\n")
+
+
+def test_git_finds_the_commit_by_the_md5_in_the_report(here: History) -> None:
+    report = (here.project / "report.md").read_text()
+    [by_md5] = re.findall(r"^\$ (git log .*)$", report, re.MULTILINE)
+    found = run(*by_md5.split(), cwd=here.project).stdout.splitlines()
+    commit = found[-1].split()[0]
+    lock = run("git", "show", f"{commit}:dvc.lock", cwd=here.project).stdout
+    assert f"md5: {here.md5(1)}" in lock
 
 
 def test_at_alias_alone_is_of_the_registered_model_in_the_settings(
@@ -284,6 +299,7 @@ def test_backfill_rebuilds_a_wiped_store_from_history_and_remote_once(
         made = store(wiped).get_model_version_by_alias(MODEL, alias)
         like = store(history.project).get_model_version_by_alias(MODEL, alias)
         assert made.tags["dvc.md5"] == like.tags["dvc.md5"]
+        assert report_of(made) == report_of(like) != ""
 
     status, out, err = backfill(wiped, *everything)
     assert (status, out, err) == (0, "MLflow is up to date; nothing was written\n", "")
@@ -294,7 +310,7 @@ def test_backfill_names_what_the_cache_lacks_and_writes_the_rest(wiped: Path) ->
     status, out, err = backfill(wiped)
     assert (status, out) == (1, "workspace: prepare\n")
     assert err == (
-        "error: workspace: could not write featurize, train, register, predict, version: "
+        "error: workspace: could not write featurize, train, register, version, predict: "
         "models/preprocessor.joblib is not in DVC's cache; add --pull to fetch it from the remote\n"
     )
 
@@ -346,7 +362,8 @@ def test_backfill_does_not_write_what_dvc_lock_does_not_say(wiped: Path) -> None
     (wiped / "metrics/prepare.json").write_text("{}")
     status, out, err = backfill(wiped)
     assert status == 1
-    assert out.startswith("workspace: featurize, train, register, predict, ")
+    assert out.startswith(f"workspace: featurize, train, register, {MODEL} version 1 ")
+    assert out.endswith(", predict\n")
     assert err == (
         "error: workspace: could not write prepare: metrics/prepare.json does not match dvc.lock; "
         "run 'dvc repro'\n"
@@ -380,6 +397,17 @@ def test_predict_takes_the_model_that_has_the_alias(
     assert predicted.tolist() == pytest.approx(model.predict(rows).tolist(), rel=1e-12)
 
 
+def test_the_report_of_an_older_version_is_not_in_the_new_ones_description(
+    here: History, predicting: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    before = [here.version(number).description for number in (1, 2)]
+    predicting("challenger").check_returncode()
+    text = (here.project / "report.md").read_text()
+    assert f"An older version of the model predicted, with md5 `{here.md5(2)}`" in text
+    assert here.md5(1) not in text
+    assert [here.version(number).description for number in (1, 2)] == before
+
+
 def test_predict_names_an_alias_that_no_version_has(
     predicting: Callable[[str], subprocess.CompletedProcess[str]],
 ) -> None:
@@ -387,6 +415,11 @@ def test_predict_names_an_alias_that_no_version_has(
         f"error: MLflow has no version of {MODEL} with the alias nobody; give it to one, or change "
         "predict.model in params.yaml\n"
     )
+
+
+def report_of(version: ModelVersion) -> str:
+    """The part of a version's description that predict writes."""
+    return version.description.partition("\n\n")[2]
 
 
 def by_digest(found: list[mlflow.entities.Run]) -> list[mlflow.entities.Run]:

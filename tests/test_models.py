@@ -24,7 +24,7 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     rows = writing.as_table(
         pd.DataFrame({"age": np.arange(4.0), "width": [1.0, 3.0, 2.0, 5.0], "site": [*"abab"]})
     )
-    preprocessor = features.fit([rows], ["age", "width"], ["site"], impute=request.param)
+    preprocessor, _ = features.fit([rows], ["age", "width"], ["site"], impute=request.param)
     fit = ridge.fit([(features.matrix(preprocessor, rows).T, np.arange(4.0))], (1.0,))
     files.write_model(tmp_path / "scaler.joblib", preprocessor)
     steps = [("preprocessor", preprocessor), ("regressor", fit.model)]

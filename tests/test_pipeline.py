@@ -26,7 +26,15 @@ DEPS = {
         "models/intervals.json",
         "metrics/train.json",
     ],
-    "predict": ["data/prepared/test", "models/registered.json", "metrics/train.json"],
+    "predict": [
+        "data/prepared/test",
+        "models/registered.json",
+        "models/intervals.json",
+        "metrics/prepare.json",
+        "metrics/featurize.json",
+        "metrics/train.json",
+        "plots/effects.csv",
+    ],
 }
 OUTS = {
     "prepare": [*PREPARED, "metrics/prepare.json"],
@@ -48,6 +56,7 @@ OUTS = {
         "plots/predicted_and_actual.png",
         "plots/predicted_against_actual.png",
         "metrics/test.json",
+        "report.md",
         "metrics.json",
     ],
 }
@@ -81,6 +90,7 @@ PARAMS = {
         *COMPUTING,
     ],
     "predict": [
+        "data.path",
         *COLUMNS,
         "data.missing_values",
         "predict.model",

@@ -32,7 +32,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> predict.Predicted:
     with writing.parquet(folder / "table") as parts, writing.parquet_part(parts, 0) as write:
         write(writing.as_table(frame))
     known = writing.as_table(frame[::2])
-    preprocessor = features.fit([known], ["age"], ["site"], impute=False)
+    preprocessor, _ = features.fit([known], ["age"], ["site"], impute=False)
     X = features.matrix(preprocessor, known).T
     fit = ridge.fit([(X, known["tail"].to_numpy())], (1.0,))
     model = Pipeline([("preprocessor", preprocessor), ("regressor", fit.model)])
@@ -40,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> predict.Predicted:
     (folder / "written").mkdir()
     wanted = contract.Contract("case", None, ("site",), ("age", "tail"))
     [part] = reading.open_table(folder / "table", wanted.columns, wanted.numbers).parts()
-    rows = partial(predict.predict_rows, model, "case", "tail", 0.5, 1.5)
+    rows = partial(predict.predict_rows, model, "case", "tail", 0.5, 1.5, {})
     return write_predictions(
         rows, wanted, Path("out"), folder / "written", folder / "hashes", part
     )[0]

@@ -328,6 +328,30 @@ def test_one_that_did_not_pass_can_be_promoted_by_hand(client, two, model) -> No
     assert version.aliases == [CHAMPION]
 
 
+def test_a_new_decision_keeps_the_report_in_the_description(client, two, model) -> None:
+    known = Registry(client, two)
+    known.add_report(known.numbered("1"), "# Report\n\nIt is good.")
+    champion_rule.promote(known, "1")
+    assert known.numbered("1").description == (
+        "Champion: version 1 was promoted by hand.\n\n# Report\n\nIt is good."
+    )
+
+
+def test_a_new_report_replaces_the_old_one_and_keeps_the_decision(client, two, model) -> None:
+    known, decision = Registry(client, two), "Champion: it passed."
+    for report in ("# Old\n\nIt is long.", "# New"):
+        known.add_report(known.numbered("2"), report)
+    assert known.numbered("2").description == f"{decision}\n\n# New"
+
+
+def test_a_long_report_ends_with_a_whole_line_that_mlflow_has_room_for(client, two, model) -> None:
+    known, line = Registry(client, two), "x" * 99
+    known.add_report(known.numbered("2"), "\n".join([line] * 100))
+    description = known.numbered("2").description
+    assert 4900 <= len(description) <= 5000
+    assert {*description.splitlines()[2:]} == {line}
+
+
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
@@ -386,7 +410,7 @@ def train(folder: Path, number: int, data: config.Data | None = None) -> dict[st
     frame = pd.DataFrame({name: np.arange(8.0) for name in data.numeric})
     frame = frame.assign(**dict.fromkeys(data.categorical, "a"), **{data.target: y})
     rows = writing.as_table(frame)
-    preprocessor = features.fit([rows], data.numeric, data.categorical, impute=False)
+    preprocessor, _ = features.fit([rows], data.numeric, data.categorical, impute=False)
     X = features.matrix(preprocessor, rows).T
     fit = ridge.fit([(X, y)], (1.0 + CONTENTS - number,))
     pipeline = Pipeline([("preprocessor", preprocessor), ("regressor", fit.model)])

@@ -4,11 +4,14 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pandas as pd
 import pytest
 from project import MODEL, STAGES, ran, run, runs, store
 from ruamel.yaml import YAML
+
+from ridgeline.files import md5_of
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +42,38 @@ def test_the_model_is_version_1_and_champion(reproduced: Path) -> None:
     assert version.tags["model_type"] == "regression"
     assert version.tags["gate.decision"] == "champion"
     assert "no champion" in version.description
+
+
+def test_the_report_is_logged_and_follows_the_decision_in_the_versions_description(
+    reproduced: Path,
+) -> None:
+    client = store(reproduced)
+    report = (reproduced / "report.md").read_text()
+    predicted = runs(reproduced)[4].info
+    logged = urlparse(f"{predicted.artifact_uri}/report.md").path
+    assert Path(logged).read_text() == report
+    description = client.get_model_version_by_alias(MODEL, "champion").description
+    decision, _, rest = description.partition("\n\n")
+    assert decision.startswith("Champion: ")
+    without_figures = [line for line in report.splitlines() if line and "](plots/" not in line]
+    assert [line for line in without_figures if line not in rest.splitlines()] == []
+    assert "plots/" in report
+    assert "](plots/" not in rest
+
+
+def test_prepare_records_the_raw_tables_md5_as_dvc_does(reproduced: Path) -> None:
+    prepared = json.loads((reproduced / "metrics/prepare.json").read_text())
+    assert prepared["md5"] == lock(reproduced, "prepare")["dvc.deps.data/raw/possum.csv"]
+
+
+def test_a_raw_table_changed_only_where_nothing_reads_it_changes_the_report(
+    unchanged: Path,
+) -> None:
+    table = unchanged / "data/raw/possum.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([f"{lines[0]},note", *(f"{line},x" for line in lines[1:])]) + "\n")
+    assert ran(run("dvc", "repro", cwd=unchanged)) == ["prepare", "predict"]
+    assert md5_of(table) in (unchanged / "report.md").read_text()
 
 
 def test_the_version_is_tagged_with_the_md5_of_the_model_in_dvc_lock(reproduced: Path) -> None:

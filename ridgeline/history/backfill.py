@@ -87,6 +87,7 @@ def backfill(history: list[Revision], *, pull: bool) -> int:
                 tasks.append(_run_task(client, experiment, revision, record))
         if _registers(recorded) and _needs_version(client, recorded):
             tasks.append(_version_task(client, revision, recorded))
+        tasks.sort(key=lambda task: task.name == "predict")  # it adds its report to the version
         tasks = [task for task in tasks if task.key not in written]
         if not tasks:
             continue

@@ -100,7 +100,7 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
     settings : Settings
         They name the registered model if `of` does not.
     of : str
-        ``models:/name/version``, ``models:/name@alias``, ``@alias`` or a run's id.
+        ``models:/name/version``, ``models:/name@alias``, ``@alias``, a model's md5 or a run's id.
 
     Raises
     ------
@@ -108,24 +108,24 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
         When MLflow has no such version or run, or it was not made by a stage.
     """
     match = re.fullmatch(r"(?:models:/([^/@]+))?(?:/(\d+)|@([^/@]+))", of)
+    model = Registry(client, (match and match[1]) or settings.register.model)
     run: Run | None = None
-    aliases: tuple[str, ...] = ()
     if match is None:
+        version = model.find(of) if re.fullmatch("[0-9a-f]{32}", of) else None
+    elif match[2]:
+        version = model.numbered(match[2])
+    elif (version := model.with_alias(match[3])) is None:
+        raise TrackingError(f"{model.name} has no version with the alias {match[3]}; use another")
+    if version is None:
         with store.speaking_of_mlflow():
             run = client.get_run(of)
         name, tags, experiment = f"run {of}", run.data.tags, run.info.experiment_id
     else:
-        model = match[1] or settings.register.model
-        registry = Registry(client, model)
-        version = registry.numbered(match[2]) if match[2] else registry.with_alias(match[3])
-        if version is None:
-            raise TrackingError(f"{model} has no version with the alias {match[3]}; use another")
-        name, tags = f"{model} version {number(version)}", version.tags
-        aliases = tuple(version.aliases)
+        name, tags = f"{model.name} version {number(version)}", version.tags
         experiment = _experiment_of(client, version.run_id, settings.mlflow.experiment)
     if STAGE not in tags:
         raise TrackingError(f"{name} was not made by a stage: it has no tag dvc.stage; use another")
-    return Origin(name, aliases, tags, run, experiment)
+    return Origin(name, tuple(version.aliases) if version else (), tags, run, experiment)
 
 
 def _experiment_of(client: mlflow.MlflowClient, run_id: str | None, name: str) -> str:

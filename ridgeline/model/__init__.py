@@ -1,4 +1,4 @@
-"""Preprocessing, ridge regression, predictions, metrics and figures.
+"""Preprocessing, ridge regression, predictions, metrics, figures and the report.
 
 These work on arrays and rows in memory, and do not use the settings, MLflow or DVC.
 """
@@ -11,6 +11,7 @@ __all__ = [
     "moments",
     "predict",
     "regressors",
+    "report",
     "ridge",
     "scoring",
 ]

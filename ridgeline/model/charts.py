@@ -5,6 +5,7 @@ from unicodedata import category
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -46,6 +47,22 @@ def effects(names: Sequence[str], values: Array, kind: str) -> Figure:
     axes.set_ylim(-1, len(order))
     axes.axvline(0, color=QUIET, linewidth=1)
     return figure
+
+
+def predictions(rows: pd.DataFrame, key: str, target: str) -> dict[str, Figure]:
+    """Draw the predictions in the columns that `predict.predict_rows` gives; by the figure's name.
+
+    The column ``actual`` may be absent.
+    """
+    lower, predicted, upper = rows[["lower", "prediction", "upper"]].to_numpy(float).T
+    actual = rows["actual"].to_numpy() if "actual" in rows else None
+    interval = np.stack([lower, upper])
+    return {
+        "predicted_and_actual": lines_by_row(
+            list(rows[key]), predicted, actual, key, target, interval
+        ),
+        "predicted_against_actual": predicted_against_actual(predicted, actual, target),
+    }
 
 
 def lines_by_row(

@@ -1,7 +1,7 @@
 """Preprocessing, fitted in one pass over the parts of the training rows."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
@@ -31,14 +31,16 @@ EXAMPLES = 5
 class Statistics:
     """Statistics of some rows.
 
-    `rows` is their number. `counts`, `means` and `squares`, shape (p,), describe the values of the
-    numeric columns: their number, mean and sum of squared deviations from the mean.
+    `rows` is their number. The arrays, shape (p,), describe the values of the numeric columns:
+    their number, mean, sum of squared deviations from the mean, smallest and largest value.
     """
 
     rows: int
     counts: Array
     means: Array
     squares: Array
+    smallest: Array
+    largest: Array
     frequencies: dict[str, Counter[str]]
 
 
@@ -65,7 +67,7 @@ def fit(
     *,
     impute: bool,
     map: Map = map,  # noqa: A002 - a drop-in replacement
-) -> ColumnTransformer:
+) -> tuple[ColumnTransformer, Statistics]:
     """Fit scaling of the numeric and one-hot encoding of the categorical columns.
 
     Parameters
@@ -81,9 +83,9 @@ def fit(
 
     Returns
     -------
-    ColumnTransformer
-        The same as if fitted on all rows at once. Categories that are not in the training rows
-        are encoded as zeros in all one-hot columns.
+    tuple of ColumnTransformer and Statistics
+        The same as if fitted on all rows at once, and the statistics of these. Categories that are
+        not in the training rows are encoded as zeros in all one-hot columns.
 
     Raises
     ------
@@ -91,8 +93,9 @@ def fit(
         If a column has no values or more than `MOST_CATEGORIES` categories, or if two features
         would have the same name.
     """
-    zeros = np.zeros(len(numeric))
-    none = Statistics(0, zeros, zeros, zeros, {name: Counter() for name in categorical})
+    zeros, infinite = np.zeros(len(numeric)), np.full(len(numeric), np.inf)
+    counters = {name: Counter[str]() for name in categorical}
+    none = Statistics(0, zeros, zeros, zeros, infinite, -infinite, counters)
     of_part = partial(statistics, tuple(numeric), tuple(categorical))
     total = reduce(add, map(of_part, parts), none)
     empty = [name for name, count in zip(numeric, total.counts, strict=True) if not count]
@@ -117,7 +120,7 @@ def fit(
         names = str(error).partition(" You can")[0].partition(" Please")[0]
         message = f"two features would have the same name; rename a column: {names}"
         raise DataError(message) from None
-    return preprocessor
+    return preprocessor, total
 
 
 def statistics(
@@ -135,7 +138,9 @@ def statistics(
     # the second term corrects for the rounding error of the means
     squares = np.einsum("pm,pm->p", delta, delta) - delta.sum(axis=1) ** 2 / np.maximum(counts, 1)
     frequencies = {name: _frequencies(table[name]) for name in categorical}
-    return Statistics(len(table), counts, means, squares, frequencies)
+    smallest = np.fmin.reduce(values, axis=1, initial=np.inf)  # fmin and fmax ignore NaN
+    largest = np.fmax.reduce(values, axis=1, initial=-np.inf)
+    return Statistics(len(table), counts, means, squares, smallest, largest, frequencies)
 
 
 def _frequencies(texts: pa.ChunkedArray) -> Counter[str]:
@@ -158,6 +163,8 @@ def add(a: Statistics, b: Statistics) -> Statistics:
         a.counts + b.counts,
         means,
         a.squares + b.squares + between**2,
+        np.minimum(a.smallest, b.smallest),
+        np.maximum(a.largest, b.largest),
         frequencies,
     )
 
@@ -232,6 +239,23 @@ def unknown_categories(preprocessor: ColumnTransformer, table: pa.Table) -> dict
                     first = others.unique()[: EXAMPLES + 1].to_pylist()
                     unknown[name] = Unknown(len(others), tuple(first))
     return unknown
+
+
+def outside(ranges: Mapping[str, Mapping[str, float]], table: pa.Table) -> Counter[str]:
+    """Count, for each column that has any, the rows whose value is outside the column's range.
+
+    Parameters
+    ----------
+    ranges : mapping of str
+        Their smallest and largest values in the training rows, as ``min`` and ``max``; or empty.
+    table : Table
+        The rows; a missing value is not outside.
+    """
+    found = Counter[str]()
+    for name, smallest in ranges.get("min", {}).items():
+        [values] = numbers(table, [name])
+        found[name] = int(((values < smallest) | (values > ranges["max"][name])).sum())
+    return +found  # without zeros
 
 
 def lacking(

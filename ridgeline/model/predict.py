@@ -1,6 +1,7 @@
 """Predictions for the rows of a table, and a summary of them."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,19 +19,21 @@ class Predicted(NamedTuple):
     """A summary of predicted rows, of a size that doesn't grow with their number.
 
     `sums` is the result of `scoring.sums`; `plotted` holds the first rows; `unknown`, by column,
-    categories that are not in the training rows; `incomplete` counts rows without a prediction,
-    `covered` those whose actual value is in the interval; None if there are no intervals.
+    categories that are not in the training rows, and `outside` the number of values outside the
+    range of the training rows; `incomplete` counts rows without a prediction, `covered` those
+    whose actual value is in the interval; None if there are no intervals.
     """
 
     rows: int
     sums: scoring.Array
     plotted: pa.Table
     unknown: dict[str, features.Unknown]
+    outside: Counter[str]
     incomplete: int
     covered: int | None
 
 
-NONE = Predicted(0, scoring.NONE, pa.table({}), {}, 0, 0)
+NONE = Predicted(0, scoring.NONE, pa.table({}), {}, Counter(), 0, 0)
 
 
 def predict_rows(
@@ -39,6 +42,7 @@ def predict_rows(
     target: str | None,
     baseline: float,
     half_width: float | None,
+    ranges: Mapping[str, Mapping[str, float]],
     table: pa.Table,
 ) -> tuple[pa.Table, Predicted]:
     """Predict the rows of a table.
@@ -53,6 +57,8 @@ def predict_rows(
         The baseline's prediction for every row.
     half_width : float or None
         Half the width of the prediction intervals, in the target's unit; None if it is unknown.
+    ranges : mapping of str
+        As for `features.outside`.
     table : Table
         Raw columns, numeric ones as float64 and others as text.
 
@@ -65,6 +71,7 @@ def predict_rows(
     """
     preprocessor = model["preprocessor"]
     unknown = features.unknown_categories(preprocessor, table)
+    outside = features.outside(ranges, table)
     predicted = np.full(len(table), np.nan)
     usable = np.ones(len(table), bool)
     if not features.imputes(preprocessor):
@@ -90,7 +97,8 @@ def predict_rows(
         if covered is not None:
             covered = int(((lower <= both[0]) & (both[0] <= upper)).sum())
     first = rows.take(np.arange(min(len(rows), PLOTTED_ROWS)))  # a slice keeps all rows alive
-    return rows, Predicted(len(rows), sums, first, unknown, len(rows) - int(usable.sum()), covered)
+    incomplete = len(rows) - int(usable.sum())
+    return rows, Predicted(len(rows), sums, first, unknown, outside, incomplete, covered)
 
 
 def add(a: Predicted, b: Predicted) -> Predicted:
@@ -104,7 +112,8 @@ def add(a: Predicted, b: Predicted) -> Predicted:
     }
     sums, incomplete = scoring.add(a.sums, b.sums), a.incomplete + b.incomplete
     covered = None if a.covered is None or b.covered is None else a.covered + b.covered
-    return Predicted(a.rows + b.rows, sums, plotted, unknown, incomplete, covered)
+    outside = a.outside + b.outside
+    return Predicted(a.rows + b.rows, sums, plotted, unknown, outside, incomplete, covered)
 
 
 def warnings(total: Predicted) -> Iterator[str]:

@@ -18,7 +18,6 @@ The previous champion gets the alias previous. A promotion by hand withdraws the
 which can become champion again only by hand; others can when they are submitted again.
 """
 
-import json
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -29,7 +28,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from ridgeline.config import Data, Gate, Settings
 from ridgeline.errors import ModelError
-from ridgeline.files import METRICS, MODEL, PREPARED
+from ridgeline.files import METRICS, MODEL, PREPARED, read_json
 from ridgeline.model import scoring
 from ridgeline.tables import engine, progress, reading
 from ridgeline.tracking import gate, models, skops_format
@@ -74,7 +73,7 @@ def judge(
     """
     if version.tags.get(DECISION) == WITHDRAWN:
         return
-    metrics = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    metrics = read_json(folder / SCORES)
     while True:
         champion = registry.with_alias(CHAMPION)
         if champion is not None and number(champion) == number(version):

@@ -11,7 +11,7 @@ import psutil
 from ridgeline.tracking.records import BASELINE, COMMIT, DIRTY, EXECUTION, EXPERIMENT, REMOTE
 
 # What the pipeline writes into git's tree: a change there is no change of the code.
-WRITTEN = (":!dvc.lock", ":!metrics", ":!metrics.json", ":!plots")
+WRITTEN = (":!dvc.lock", ":!metrics", ":!metrics.json", ":!plots", ":!report.md")
 
 
 def tags() -> dict[str, str]:

@@ -18,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 from ridgeline import environment
 from ridgeline.config import read_yaml
 from ridgeline.errors import SettingsError
+from ridgeline.files import PLOTS, md5_of, read_json
 
 Values = dict[str, Any]
 PARAMS = "params.yaml"
@@ -79,35 +80,6 @@ class Record:
         files = [(DEPS, self.deps), (OUTS, self.outs)]
         md5s = {tag(prefix, path): md5 for prefix, part in files for path, md5 in part.items()}
         return {STAGE: self.name} | md5s
-
-
-def md5_of(path: Path) -> str:
-    """Return the md5 of a file or folder exactly as ``dvc.lock`` has it.
-
-    Parameters
-    ----------
-    path : Path
-        A file, or a folder whose files at any depth count, but for ``__pycache__``, which
-        ``.dvcignore`` names (keep folders free of whatever else it names).
-
-    Returns
-    -------
-    str
-        32 hexadecimal digits; for a folder followed by ``.dir``: the md5 of its listing, as
-        DVC serialises it (a JSON list of md5 and relpath, ordered by relpath).
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is nothing at `path`.
-    """
-    if not path.is_dir():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "md5").hexdigest()
-    found = (f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
-    files = {f.relative_to(path).as_posix(): f for f in found}
-    listing = [{"md5": md5_of(files[name]), "relpath": name} for name in sorted(files)]
-    return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
 
 
 def load(name: str, folder: Path = Path()) -> Stage:
@@ -222,13 +194,15 @@ def read_metrics(outs: Iterable[Path], folder: Path = Path()) -> Values:
     values: Values = {}
     for path in outs:
         if path.parts[:1] == ("metrics",):
-            values |= flat(json.loads((folder / path).read_text(encoding="utf-8")))
+            values |= flat(read_json(folder / path))
     return values
 
 
 def is_table(path: Path, md5: str) -> bool:
-    """Return whether a dep is a table, a folder of parts or one file; code is none."""
-    return not {*path.parts[:1]} & {*CODE} and (md5.endswith(".dir") or path.suffix in TABLES)
+    """Return whether a dep is a table, a folder of parts or one file; code and plots are none."""
+    return not {*path.parts[:1]} & {*CODE, PLOTS.name} and (
+        md5.endswith(".dir") or path.suffix in TABLES
+    )
 
 
 def tag(prefix: str, path: Path) -> str:

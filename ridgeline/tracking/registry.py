@@ -14,6 +14,7 @@ from ridgeline.tracking.records import MD5, REASON
 from ridgeline.tracking.store import speaking_of_mlflow
 
 CHALLENGER = "challenger"
+LONGEST_DESCRIPTION = 5000  # characters, of a column in MLflow's database
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,33 @@ class Registry:
         with speaking_of_mlflow():
             _retry(self.client.set_registered_model_alias, self.name, alias, str(version))
 
-    def describe(self, version: ModelVersion, text: str, tags: dict[str, str]) -> None:
-        """Set a version's description, then its tags, in their order."""
+    def describe(self, version: ModelVersion, decision: str, tags: dict[str, str]) -> None:
+        """Set the first paragraph of a version's description, then its tags, in their order."""
+        self._write_description(version, decision, self._description(version)[1])
         with speaking_of_mlflow():
-            self.client.update_model_version(self.name, str(number(version)), text)
             for key, value in tags.items():
                 place = (self.name, str(number(version)), key, value)
                 _retry(self.client.set_model_version_tag, *place)
+
+    def add_report(self, version: ModelVersion, report: str) -> None:
+        """Set all of a version's description but its first paragraph, which is the decision.
+
+        Of two processes that write a description at the same time, the last one may repeat what it
+        has read: the tags, which decide, are not touched.
+        """
+        self._write_description(version, self._description(version)[0], report)
+
+    def _description(self, version: ModelVersion) -> tuple[str, str]:
+        """Return a version's description: the decision on it, and the report."""
+        decision, _, report = (self.reread(version).description or "").partition("\n\n")
+        return decision, report
+
+    def _write_description(self, version: ModelVersion, decision: str, report: str) -> None:
+        text = f"{decision}\n\n{report}".rstrip()
+        if len(text) > LONGEST_DESCRIPTION:
+            text = text[:LONGEST_DESCRIPTION].rpartition("\n")[0]
+        with speaking_of_mlflow():
+            self.client.update_model_version(self.name, str(number(version)), text)
 
     def _with_tag(self, tag: str, value: str) -> list[ModelVersion]:
         return self.search(f"tag.`{tag}` = '{value}'")

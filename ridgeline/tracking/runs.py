@@ -4,6 +4,7 @@ Nothing else goes into a run, so it can be written when the stage ends, or later
 """
 
 import json
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,11 +13,13 @@ import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
+from ridgeline.files import REGISTERED, REPORT, read_json
 from ridgeline.tracking import address, models, origin, records
+from ridgeline.tracking.registry import Registry
 from ridgeline.tracking.skops_format import MODEL, Export, exported
 from ridgeline.tracking.store import connect, experiment_id, speaking_of_mlflow
 
-ARTIFACTS = (".json", ".csv", ".png")
+ARTIFACTS = (".json", ".csv", ".png", ".md")
 DAY = 24 * 3600 * 1000  # milliseconds
 BATCH = 100  # params that MLflow takes in one call; it takes more metrics
 
@@ -121,6 +124,8 @@ def write_run(
         run_id: str = run.info.run_id
         try:
             _write(client, run_id, record, folder, exports, now)
+            if REPORT in record.outs:
+                _describe_version(client, folder)
             client.set_tag(run_id, records.DIGEST, record.digest)  # last: it marks a complete run
         except BaseException:
             with suppress(MlflowException):  # the first error is the one to report
@@ -164,8 +169,9 @@ def digests(client: mlflow.MlflowClient, experiment: str) -> set[str]:
 
 
 def logged_files(record: records.Record) -> dict[Path, str]:
-    """Return the outputs that a stage's run is written from, with their md5s."""
-    return {p: md5 for p, md5 in record.outs.items() if p.suffix in (*ARTIFACTS, MODEL)}
+    """Return the files that a stage's run is written from, with their md5s."""
+    named = {REGISTERED: record.deps[REGISTERED]} if REPORT in record.outs else {}
+    return named | {p: md5 for p, md5 in record.outs.items() if p.suffix in (*ARTIFACTS, MODEL)}
 
 
 def run_name(stage: str, origin_tags: dict[str, str]) -> str:
@@ -214,6 +220,20 @@ def _write(
             client.log_artifact(run_id, str(folder / path), place)
         elif path in exports:
             models.log(run_id, exports[path], md5)
+
+
+def _describe_version(client: mlflow.MlflowClient, folder: Path) -> None:
+    """Add predict's report to the description of the version just registered, if it is about it.
+
+    It names the md5 of the model that predicted, which may be an older version's.
+    """
+    registered = read_json(folder / REGISTERED)
+    report = (folder / REPORT).read_text(encoding="utf-8")
+    registry = Registry(client, registered["model"])
+    version = registry.find(registered["md5"])
+    if version is not None and registered["md5"] in report:
+        report = re.sub(r"(?m)^!\[.*\n\n?", "", report)  # figures and links are relative to it
+        registry.add_report(version, re.sub(r"\[(.*?)\]\(plots/.*?\)", r"\1", report))
 
 
 def _dataset(path: Path, md5: str) -> DatasetInput:

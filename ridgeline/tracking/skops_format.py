@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ridgeline.errors import ModelError
 from ridgeline.tracking import background
-from ridgeline.tracking.records import HALF_WIDTHS
+from ridgeline.tracking.records import HALF_WIDTHS, MD5
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,11 +98,11 @@ def load(path: str, uri: str) -> "Pipeline":
 
 def load_selected(
     registered: Mapping[str, str], chosen: "Predict", data: "Data"
-) -> tuple["Pipeline", float | None]:
+) -> tuple["Pipeline", str | None, float | None]:
     """Load the version that ``predict.model`` selects: the candidate, or the one with an alias.
 
-    With it return half the width of its prediction intervals at ``predict.level``; None if there
-    were too few training rows for that level.
+    With it return the md5 of its file, None if it has none in its tags; and half the width of its
+    prediction intervals at ``predict.level``, None if there were too few training rows for that.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def load_selected(
             "another kind; name it as it was, or change predict.model"
         )
     widths = json.loads(tags.get(HALF_WIDTHS, "{}"))
-    return model, widths.get(str(chosen.level))
+    return model, tags.get(MD5), widths.get(str(chosen.level))
 
 
 def unusable(uri: str, error: Exception) -> ModelError:

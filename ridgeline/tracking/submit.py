@@ -9,7 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from ridgeline.config import Settings
 from ridgeline.errors import TrackingError
-from ridgeline.files import INTERVALS, MODEL
+from ridgeline.files import INTERVALS, MODEL, read_json
 from ridgeline.tracking import champion, models, records, runs
 from ridgeline.tracking.champion import VALIDATION
 from ridgeline.tracking.records import Record
@@ -61,7 +61,7 @@ def submit(
         }
         tags |= {records.DIGEST: train.digest, records.MD5: md5}
         if (folder / INTERVALS).exists():  # not in states of earlier versions of the pipeline
-            widths = json.loads((folder / INTERVALS).read_text(encoding="utf-8"))["half_width"]
+            widths = read_json(folder / INTERVALS)["half_width"]
             tags[records.HALF_WIDTHS] = json.dumps(widths)
         version = registry.register(model, tags)
     champion.judge(registry, version, prepare.outs[VALIDATION], settings, folder)
