@@ -111,7 +111,7 @@ def test_settings_are_frozen(section: str, field: str) -> None:
     [
         ("data.surplus", "path, key, target, categorical, numeric, missing_values"),
         ("prepare.surplus", "validation, test, seed, missing"),
-        ("train.surplus", "alphas"),
+        ("train.surplus", "model, params, alphas"),
         ("register.surplus", "model, gate, tags"),
         ("predict.surplus", "model, input, output, level"),
         ("mlflow.surplus", "experiment"),

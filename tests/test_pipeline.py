@@ -76,7 +76,8 @@ PARAMS = {
         *COMPUTING,
     ],
     "featurize": [*COLUMNS, "prepare.missing", "mlflow.experiment", *COMPUTING],
-    "train": ["data.target", "train.alphas", "mlflow.experiment", *COMPUTING, *PLOTTING],
+    "train": ["data.target", "train.model", "train.alphas", "mlflow.experiment"]
+    + [*COMPUTING, *PLOTTING],
     "register": [
         *COLUMNS[1:],
         "register.model",
