@@ -2,9 +2,11 @@
 
 from ridgeline.config.reading import load, read_yaml
 from ridgeline.config.settings import (
+    DEFAULT_CSV,
     MISSING_VALUES,
     PREDICTED,
     ROW,
+    Csv,
     Data,
     Gate,
     Predict,
@@ -14,6 +16,6 @@ from ridgeline.config.settings import (
 )
 
 __all__ = [
-    "MISSING_VALUES", "PREDICTED", "ROW", "Data", "Gate", "Predict", "Prepare", "Settings", "load",
-    "logspace", "read_yaml",
+    "DEFAULT_CSV", "MISSING_VALUES", "PREDICTED", "ROW", "Csv", "Data", "Gate", "Predict",
+    "Prepare", "Settings", "load", "logspace", "read_yaml",
 ]  # fmt: skip
