@@ -1,12 +1,11 @@
 """``params.yaml`` as typed, frozen settings; it knows no other package of the project."""
 
+from ridgeline.config.csv_options import DEFAULT_CSV, Csv
 from ridgeline.config.reading import load, read_yaml
 from ridgeline.config.settings import (
-    DEFAULT_CSV,
     MISSING_VALUES,
     PREDICTED,
     ROW,
-    Csv,
     Data,
     Gate,
     Predict,

@@ -1,6 +1,5 @@
 """The settings in ``params.yaml``: their types, limits and meanings."""
 
-import codecs
 import re
 from collections import Counter
 from dataclasses import field
@@ -10,12 +9,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Field,
     Strict,
     model_validator,
 )
 from pydantic.dataclasses import dataclass
+
+from ridgeline.config.csv_options import DEFAULT_CSV, STRICT, Csv
 
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
@@ -79,51 +79,6 @@ MISSING_VALUES = (
     "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null",
 )  # fmt: skip
 ROW = "row"  # the column of row numbers, if there is no key
-STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-
-def _delimiter(text: str) -> str:
-    if len(text) != 1 or not text.isascii() or text in '"\r\n':
-        raise ValueError("it should be one ASCII character, and not a quote or a line break")
-    return text
-
-
-def _encoding(name: str) -> str:
-    try:
-        "".encode(name)  # the codecs that are not of text are unknown to it
-        return codecs.lookup(name).name
-    except (LookupError, ValueError):
-        raise ValueError(
-            "it should be an encoding that Python knows, such as utf-8, cp1252 or utf-16"
-        ) from None
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Csv:
-    """How CSV files are written."""
-
-    delimiter: Annotated[str, Strict(), AfterValidator(_delimiter)] | None = Field(
-        default=None, examples=[";"]
-    )
-    """The character between cells; null for a tab in .tsv files and a comma in others."""
-    decimal: Literal[".", ","] = Field(default=".", examples=[","])
-    """The character before a number's decimals."""
-    encoding: Annotated[Text, AfterValidator(_encoding)] = Field(
-        default="utf-8", examples=["cp1252"]
-    )
-    """The name that Python has for the encoding; gzip is recognized by the file's name."""
-
-    @model_validator(mode="after")
-    def _decimal_is_no_delimiter(self) -> Self:
-        if self.decimal == (self.delimiter or ","):
-            raise ValueError(
-                f"decimal {self.decimal!r} is also the delimiter; set delimiter to another "
-                "character, such as ';'"
-            )
-        return self
-
-
-DEFAULT_CSV = Csv()
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
