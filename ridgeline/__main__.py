@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from ridgeline import config
@@ -96,6 +97,9 @@ def _init(arguments: argparse.Namespace) -> int:
         arguments.table, arguments.target, arguments.key, arguments.name, arguments.force
     )
     print(init.summary(roles))
+    options = config.load().data.csv
+    if options != config.DEFAULT_CSV:
+        print(f"\nas data.csv says: {', '.join(f'{k} {v!r}' for k, v in asdict(options).items())}")
     if not any(role.role == init.KEY for role in roles):
         print("no column identifies rows: they are numbered, so a row's split depends on its place")
     print("\nChange params.yaml if you want other columns, then run: make repro")

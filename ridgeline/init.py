@@ -3,18 +3,22 @@
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from ridgeline.config import MISSING_VALUES, PREDICTED, ROW
+from ridgeline.config import DEFAULT_CSV, MISSING_VALUES, PREDICTED, ROW, Csv
 from ridgeline.errors import DataError, SettingsError
 from ridgeline.files import replacing
-from ridgeline.intake.contract import as_text
-from ridgeline.tables import reading
+from ridgeline.intake.contract import as_numbers, as_text
+from ridgeline.tables import dialect, reading
+from ridgeline.tables.place import explaining, is_csv, kind
 from ridgeline.tracking.origin import git
 
 HEAD_ROWS = 100_000
@@ -39,7 +43,7 @@ class Role(NamedTuple):
     reason: str
 
 
-def propose(table: pa.Table, target: str, key: str | None) -> list[Role]:
+def propose(table: pa.Table, target: str, key: str | None, decimal: str = ".") -> list[Role]:
     """Propose what each column is used for, from a table's first rows.
 
     Parameters
@@ -50,6 +54,8 @@ def propose(table: pa.Table, target: str, key: str | None) -> list[Role]:
         The column to predict.
     key : str, optional
         The column that identifies rows; by default a column whose name and values say so.
+    decimal : str
+        The character before the decimals of numbers in texts.
 
     Returns
     -------
@@ -67,7 +73,7 @@ def propose(table: pa.Table, target: str, key: str | None) -> list[Role]:
         if name not in names:
             raise DataError(f"there is no column {name!r}; the columns are {', '.join(names)}")
     texts = _texts(table[target])
-    wrong = texts[_numbers(texts).isna()]
+    wrong = texts[as_numbers(texts, decimal).isna()]
     if len(wrong) or not len(texts):
         shown = f"contains {wrong.iloc[0]!r}" if len(wrong) else "has no values"
         raise DataError(f"the target {target!r} {shown}; name a column of numbers")
@@ -77,7 +83,7 @@ def propose(table: pa.Table, target: str, key: str | None) -> list[Role]:
         if name == target
         else Role(name, KEY, "named as the key" if key else "a different value in each row")
         if name in keys[:1]
-        else _role(name, table[name])
+        else _role(name, table[name], decimal)
         for name in names
     ]
     if not {NUMERIC, CATEGORICAL} & {role.role for role in roles}:
@@ -117,10 +123,11 @@ def init(source: str, target: str, key: str | None, name: str | None, force: boo
     if changed and not force:
         file = changed.splitlines()[0].split(maxsplit=1)[1]
         raise SettingsError(f"{file} has uncommitted changes; commit them, or use --force")
-    table = _head(source)
-    roles = propose(table, target, key)
+    table, options = _head(source)
+    roles = propose(table, target, key, options.decimal)
     if name is None:
-        name = re.sub(r"\W+", "_", Path(source).stem).strip("_")
+        stem = Path(source).name[: -len(kind(source)) or None]
+        name = re.sub(r"\W+", "_", stem).strip("_")
     if not re.fullmatch(r"[\w-]+", name):
         raise SettingsError(f"the name {name!r} should have only letters, digits, _ and -")
     place = _inside(source)
@@ -132,7 +139,7 @@ def init(source: str, target: str, key: str | None, name: str | None, force: boo
             shutil.rmtree(path)
         elif path.as_posix() != place:
             path.unlink(missing_ok=True)
-    _write(params, roles, table, place, name)
+    _write(params, roles, table, place, options, name)
     return roles
 
 
@@ -142,21 +149,45 @@ def summary(roles: Sequence[Role]) -> str:
     return "\n".join(f"{r.column:{width}}  {r.role:11}  {r.reason}" for r in roles)
 
 
-def _head(source: str) -> pa.Table:
-    file = reading.open_table(source, ()).files[0]
-    columns = reading.column_names(file)
-    opened = reading.open_table(source, columns, missing_values=MISSING_VALUES)
+def _head(source: str) -> tuple[pa.Table, Csv]:
+    """Return a table's first rows, and how its CSV files are written."""
+    files = reading.open_table(source, ()).files
+    options = _options(files) if is_csv(files[0]) else DEFAULT_CSV
+    columns = reading.column_names(files[0], options)
+    opened = reading.open_table(source, columns, missing_values=MISSING_VALUES, csv_options=options)
     table: pa.Table = next(next(opened.parts()).tables()).slice(0, HEAD_ROWS)
     if len(table) < 2:
         raise DataError(f"{source} has {len(table)} rows; a model needs more")
-    return table
+    if dialect.delimiter(files[0], options) != "," and _has_decimal_commas(table):
+        options = replace(options, delimiter=dialect.delimiter(files[0], options), decimal=",")
+    return table, options
 
 
-def _role(name: str, column: pa.ChunkedArray) -> Role:
+def _options(files: Sequence[str]) -> Csv:
+    """Guess the encoding and the delimiter of CSV files; see `dialect.guess`."""
+    with explaining(files[0]):
+        guessed = dialect.guess(files[0])
+    if guessed.delimiter == dialect.delimiter(files[0], DEFAULT_CSV):
+        guessed = replace(guessed, delimiter=None)
+    for file in files:
+        with explaining(file):
+            if guessed.encoding == "utf-8" and dialect.undecodable(file, "utf-8"):
+                guessed = replace(guessed, encoding="cp1252")
+    return guessed
+
+
+def _has_decimal_commas(table: pa.Table) -> bool:
+    """Return whether more columns hold numbers with decimal commas than with points."""
+    texts = [_texts(column) for column in table.columns]
+    commas, points = (sum(as_numbers(t, d).notna().all() for t in texts) for d in ",.")
+    return bool(commas > points)
+
+
+def _role(name: str, column: pa.ChunkedArray, decimal: str) -> Role:
     texts, rows = _texts(column), len(column)
     distinct = texts.nunique()
     missing = 1 - len(texts) / rows
-    numbers = _numbers(texts)
+    numbers = as_numbers(texts, decimal)
     reason = None
     if not name or name in PREDICTED:
         reason = "has no name" if not name else "has the name of a column of the predictions"
@@ -190,11 +221,6 @@ def _texts(column: pa.ChunkedArray) -> pd.Series:
     return as_text(column.to_pandas()).dropna()
 
 
-def _numbers(texts: pd.Series) -> pd.Series:
-    """Return the numbers that texts are, as the data contract reads them; NaN for others."""
-    return pd.to_numeric(texts, errors="coerce")
-
-
 def _inside(source: str) -> str:
     """Return the table's path in the project; copy it to data/raw if it is elsewhere."""
     if source.startswith("s3://") or not Path(source).exists():  # a glob
@@ -210,7 +236,9 @@ def _inside(source: str) -> str:
     return copy.as_posix()
 
 
-def _write(params: Path, roles: list[Role], table: pa.Table, place: str, name: str) -> None:
+def _write(
+    params: Path, roles: list[Role], table: pa.Table, place: str, options: Csv, name: str
+) -> None:
     """Change the settings of the table and the names; keep all others, and comments."""
     yaml = YAML()
     yaml.width, yaml.preserve_quotes = 100, True
@@ -222,11 +250,20 @@ def _write(params: Path, roles: list[Role], table: pa.Table, place: str, name: s
     for role in roles:
         columns.setdefault(role.role, []).append(role.column)
     data = settings["data"]
+    data.pop("csv", None)
+    written = {
+        name: DoubleQuotedScalarString(value)
+        for name, value in asdict(options).items()
+        if value != getattr(DEFAULT_CSV, name)
+    }
+    if written:
+        data.insert([*data].index("path") + 1, "csv", CommentedMap(written))
+        data["csv"].fa.set_flow_style()
     data["path"], data["key"] = place, next(iter(columns[KEY]), None)
     data["target"] = columns[TARGET][0]
     data.yaml_add_eol_comment("column to predict", "target")
-    for kind in (CATEGORICAL, NUMERIC):
-        data[kind][:] = columns[kind]
+    for role_name in (CATEGORICAL, NUMERIC):
+        data[role_name][:] = columns[role_name]
     used = [*columns[TARGET], *columns[NUMERIC], *columns[CATEGORICAL]]
     missing = table.select(used).to_pandas().isna().any(axis=1).mean()
     settings["prepare"]["missing"] = "impute" if missing > MUCH_MISSING else "drop"

@@ -47,10 +47,11 @@ def _rows(
     rows = []
     for name, entry in section["properties"].items():
         if "$ref" in entry:
-            rows += _rows(f"{prefix}{name}.", known[_name(entry)], params[name], known)
+            rows += _rows(f"{prefix}{name}.", known[_name(entry)], params.get(name, {}), known)
             continue
         default = _shown(entry["default"]) if "default" in entry else ""
-        example = _shown(params.get(name))
+        examples = entry.get("examples", [None])
+        example = _shown(params.get(name, examples[0]))
         rows.append(
             f"| `{prefix}{name}` | {_plain(entry)} | {_type(entry)} | {default} | {example} |\n"
         )

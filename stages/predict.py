@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -32,11 +31,15 @@ def main(settings: Settings) -> None:
     just_trained = md5 == registered["md5"]  # not so if predict.model names an older version
     ranges = files.read_json(files.METRICS / "featurize.json") if just_trained else {}
     columns, numbers = (data.key_column, data.target, *data.features), (*data.numeric, data.target)
-    numbering = None if data.key else engine.mapped
     table = reading.open_table(
-        chosen.input, columns, numbers, missing_values=data.missing_values, numbering=numbering
+        chosen.input,
+        columns,
+        numbers,
+        missing_values=data.missing_values,
+        csv_options=data.csv,
+        numbering=None if data.key else engine.mapped,
     )
-    has_target = any(data.target in reading.column_names(file) for file in table.files)
+    has_target = any(data.target in reading.column_names(file, data.csv) for file in table.files)
     target, numeric = (data.target, (data.target,)) if has_target else (None, ())
     expected = contract.Contract(data.key_column, None, data.categorical, (*data.numeric, *numeric))
     findings, total = Findings(expected, table), predict.NONE
@@ -89,10 +92,10 @@ def write_predictions(
     part: reading.Part,
 ) -> Outcome:
     """Write a part's predictions to a part in `folder`, and its keys' hashes to `hashes`."""
-    total, breaches, key_hashes = predict.NONE, [], []
+    total, breaches = predict.NONE, []
     with writing.predictions_part(output, folder, part.number) as write:
-        for checked in contract.check(part, wanted):
-            key_hashes.append(unique.hashes(checked.keys, SEED))
+        for number, checked in enumerate(contract.check(part, wanted)):
+            unique.spill(hashes, f"{part.number}-{number}", unique.hashes(checked.keys, SEED))
             predicted = predict.NONE._replace(rows=checked.rows)
             if checked.table is None:
                 breaches.append(checked.breaches)
@@ -100,7 +103,6 @@ def write_predictions(
                 rows, predicted = predict_rows(checked.table)
                 write(rows)
             total = predict.add(total, predicted)
-    unique.spill(hashes, part.number, np.concatenate(key_hashes))
     return total, breaches
 
 

@@ -29,6 +29,7 @@ def main(settings: Settings) -> None:
         wanted.columns,
         wanted.numbers,
         missing_values=data.missing_values,
+        csv_options=data.csv,
         numbering=numbering,
     )
     rows: Counter[str] = Counter()

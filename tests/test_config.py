@@ -109,7 +109,7 @@ def test_settings_are_frozen(section: str, field: str) -> None:
 @pytest.mark.parametrize(
     ("key", "known"),
     [
-        ("data.surplus", "path, key, target, categorical, numeric, missing_values"),
+        ("data.surplus", "path, csv, key, target, categorical, numeric, missing_values"),
         ("prepare.surplus", "validation, test, seed, missing"),
         ("train.surplus", "model, params, alphas"),
         ("register.surplus", "model, gate, tags"),

@@ -322,10 +322,8 @@ def test_a_parts_rows_are_numbered_from_0_whatever_index_pandas_wrote(rows: Any)
         (b"\n", "Empty CSV file"),
         (b"a,b\n1,2\n1,2,3\n", "Expected 2 columns, got 3"),
         (b"a,b\n1,2\n1\n", "Expected 2 columns, got 1"),
-        (b"a,b\n1,M\xfcnchen\n", "invalid UTF8"),
-        (b"a,b,\xfc\n1,2,3\n", ""),
     ],
-    ids=["0 bytes", "empty line", "a cell more", "a cell less", "bad bytes", "bad header"],
+    ids=["0 bytes", "empty line", "a cell more", "a cell less"],
 )
 def test_a_csv_file_that_cant_be_read_is_named(content: bytes, reason: str) -> None:
     Path("t.csv").write_bytes(content)
@@ -426,7 +424,7 @@ def test_a_wanted_column_that_is_there_twice_is_named_with_its_file(kind: str) -
 def test_a_source_without_files_is_named(source: str) -> None:
     Path("empty").mkdir()
     put("d/t.csv", {"a": ["1"]})
-    assert refusal(source).startswith(f"{source} is missing or empty; name a .csv or .parquet file")
+    assert refusal(source).startswith(f"{source} is missing or empty; name a .csv, ")
 
 
 @pytest.mark.parametrize("source", ["d", "d/*"])
@@ -436,7 +434,7 @@ def test_csv_and_parquet_together_are_refused(source: str) -> None:
     assert refusal(source).startswith(f"{source} holds .csv and .parquet files; name ")
 
 
-@pytest.mark.parametrize("name", ["t.txt", "t.csv.gz", "t"])
+@pytest.mark.parametrize("name", ["t.txt", "t.json.gz", "t"])
 def test_a_file_of_another_kind_is_refused(name: str) -> None:
     Path(name).write_text("a\n1\n", encoding="utf-8")
     assert refusal(name).startswith(f"{name} holds {Path(name).suffix} files; name ")

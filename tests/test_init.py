@@ -165,15 +165,19 @@ def project(fresh: Path, tmp_path: Path) -> Path:
         (mpg, "hwy", "mpg.csv"),
         (penguins, "Körpermasse (g)", "penguins.csv"),
         (mpg, "hwy", "parts"),
+        (penguins, "Körpermasse (g)", "german.csv"),
+        (mpg, "hwy", "mpg.tsv.gz"),
     ],
-    ids=["diamonds", "mpg", "penguins", "a folder of Parquet"],
+    ids=["diamonds", "mpg", "penguins", "a folder of Parquet", "semicolons", "tabs, gzip"],
 )
 def test_repro_succeeds_after_init_with_scikit_learns_metrics(
     project: Path, tmp_path: Path, read, target: str, name: str
 ) -> None:
     frame, table = read(), tmp_path / name
-    if table.suffix:
-        frame.to_csv(table, index=False)
+    if table.name == "german.csv":
+        frame.to_csv(table, index=False, sep=";", decimal=",", encoding="cp1252")
+    elif table.suffix:
+        frame.to_csv(table, index=False, sep="\t" if ".tsv" in table.name else ",")
     else:
         table.mkdir()
         frame[:100].to_parquet(table / "1.parquet", index=False)
@@ -182,8 +186,9 @@ def test_repro_succeeds_after_init_with_scikit_learns_metrics(
     run("dvc", "repro", cwd=project)
 
     settings = config.load(project / "params.yaml")
-    assert settings.register.model == f"Reg_RidgeCV_{table.stem}"
-    assert (settings.mlflow.experiment, settings.register.tags["data"]) == (table.stem, table.stem)
+    stem = table.name.partition(".")[0]
+    assert settings.register.model == f"Reg_RidgeCV_{stem}"
+    assert (settings.mlflow.experiment, settings.register.tags["data"]) == (stem, stem)
     assert not (project / "data/raw/possum.csv").exists()
     rows = {s: pd.read_parquet(project / f"data/prepared/{s}") for s in ("train", "test")}
     numeric, categorical = [*settings.data.numeric], [*settings.data.categorical]

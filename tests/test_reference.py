@@ -28,7 +28,7 @@ def test_params_yaml_names_the_schema_in_its_first_line() -> None:
 def test_each_setting_is_explained() -> None:
     page = reference.page(PARAMS)
     rows = [line for line in page.splitlines() if line.startswith("| `")]
-    assert len(rows) == 25
+    assert len(rows) == 28
     assert [row for row in rows if not row.split("|")[2].strip()] == []
 
 

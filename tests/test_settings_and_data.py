@@ -156,6 +156,22 @@ def test_rows_without_the_target_are_predicted(unchanged: Path) -> None:
     assert "rows without a prediction because a value is missing: 3" in done.stderr
 
 
+def test_the_raw_table_is_predicted_as_it_is_written(unchanged: Path) -> None:
+    raw, output = (
+        unchanged / "data/raw/possum.csv",
+        unchanged / "predictions/possum_tail_length.csv",
+    )
+    edit(unchanged, "input: data/prepared/test", "input: data/raw/possum.csv")
+    run("python", "-m", "stages.predict", cwd=unchanged)
+    expected = output.read_bytes()
+    pd.read_csv(raw, dtype="str", keep_default_na=False).map(
+        lambda text: text.replace(".", ",")
+    ).to_csv(raw, sep=";", index=False)
+    edit(unchanged, "  key:", "  csv: {delimiter: ;, decimal: ','}\n  key:")
+    run("python", "-m", "stages.predict", cwd=unchanged)
+    assert output.read_bytes() == expected
+
+
 @pytest.mark.parametrize("stage", ["prepare", "featurize", "train"])
 def test_without_mlflow_a_stage_warns_and_is_done(
     unchanged: Path, stage: str, closed_port: int

@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Field,
     Strict,
     model_validator,
 )
 from pydantic.dataclasses import dataclass
+
+from ridgeline.config.csv_options import DEFAULT_CSV, STRICT, Csv
 
 Text = Annotated[str, Strict(), Field(min_length=1)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
@@ -78,7 +79,6 @@ MISSING_VALUES = (
     "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null",
 )  # fmt: skip
 ROW = "row"  # the column of row numbers, if there is no key
-STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -87,6 +87,8 @@ class Data:
 
     path: Text
     """A CSV or Parquet file, a folder or a glob of them; in S3 if it begins with ``s3://``."""
+    csv: Csv = DEFAULT_CSV
+    """How CSV files are written; may be left out."""
     key: Text | None
     """The column that identifies rows and decides their split; null to number the rows."""
     target: Text

@@ -114,7 +114,7 @@ def check(part: Part, contract: Contract) -> Iterator[Checked]:
         if valid is not None:
             yield Checked(len(valid), valid, valid[contract.key], {})
         else:
-            yield _full_check(table, contract, first_row)
+            yield _full_check(table, contract, first_row, part.decimal)
         first_row += len(table)
 
 
@@ -159,10 +159,10 @@ def _all_small(column: pa.ChunkedArray) -> bool:
     return pc.all(pc.less_equal(pc.abs(column), LARGEST)).as_py() is not False
 
 
-def _full_check(table: pa.Table, contract: Contract, first_row: int) -> Checked:
+def _full_check(table: pa.Table, contract: Contract, first_row: int, decimal: str) -> Checked:
     """Find each cell that breaks the contract; rows that failed the quick check may be valid."""
     raw = as_frame(table)
-    frame, unreadable = _typed(raw, contract)
+    frame, unreadable = _typed(raw, contract, decimal)
     present = frame[contract.key].dropna() if contract.key in frame else pd.Series([], dtype="str")
     keys = pa.chunked_array([pa.array(present, pa.string())])
     failures = _failures(contract, frame)
@@ -222,13 +222,13 @@ def _failures(contract: Contract, frame: pd.DataFrame) -> pd.DataFrame | None:
     return None
 
 
-def _typed(frame: pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, Cells]:
+def _typed(frame: pd.DataFrame, contract: Contract, decimal: str) -> tuple[pd.DataFrame, Cells]:
     """Convert columns to text and float64; also return the cells that are not numbers."""
     text = {name: as_text(frame[name]) for name in contract.text if name in frame}
     numbers, unreadable = {}, {}
     for name in (*contract.numeric, *contract.required[1:]):
         if name in frame:
-            numbers[name] = _as_numbers(frame[name])
+            numbers[name] = as_numbers(frame[name], decimal)
             cells = frame[name][frame[name].notna() & numbers[name].isna()]
             cells = cells[~cells.astype("str").str.lower().isin(NAN)]
             if len(cells):
@@ -250,9 +250,12 @@ def as_text(values: pd.Series) -> pd.Series:
     return values.astype(object).map(text, na_action="ignore").astype("str")
 
 
-def _as_numbers(values: pd.Series) -> pd.Series:
+def as_numbers(values: pd.Series, decimal: str = ".") -> pd.Series:
+    """Convert values to float64, and what is no number to NaN; `decimal` is that of texts."""
     types = pd.api.types
     times = types.is_datetime64_any_dtype(values) or types.is_timedelta64_dtype(values)
     if times or isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(object)  # pandas would convert times to nanoseconds
+    if decimal == "," and isinstance(values.dtype, pd.StringDtype):  # a point is not allowed
+        values = values.str.translate(str.maketrans(".,", ",."))
     return pd.to_numeric(values, errors="coerce").astype(float)

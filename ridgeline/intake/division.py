@@ -49,16 +49,15 @@ def divide(
         What to read.
     """
     counts = Counts(Counter(), Counter(), [])
-    all_hashes = []
     with ExitStack() as stack:
         write = {
             name: stack.enter_context(writing.parquet_part(folder, part.number))
             for name, folder in folders.items()
         }
-        for checked in contract.check(part, wanted):
+        for number, checked in enumerate(contract.check(part, wanted)):
             counts.rows["read"] += checked.rows
             key_hashes = unique.hashes(checked.keys, prepare.seed)
-            all_hashes.append(key_hashes)
+            unique.spill(hashes, f"{part.number}-{number}", key_hashes)
             if checked.table is None:
                 counts.breaches.append(checked.breaches)
                 continue
@@ -71,7 +70,6 @@ def divide(
                 rows = checked.table.filter(splits == name)
                 write[name](rows)
                 counts.rows[name] += len(rows)
-    unique.spill(hashes, part.number, np.concatenate(all_hashes))
     return counts
 
 

@@ -31,12 +31,12 @@ def hashes(keys: "pd.Series | pa.ChunkedArray", seed: int) -> Hashes:
     return pd.util.hash_array(texts.astype(object), hash_key=sip_key, categorize=False)
 
 
-def spill(folder: Path, number: int, values: Hashes) -> None:
-    """Write the hashes of part `number`, sorted, to a file in `folder`."""
-    partial_file = folder / f".{number}.{uuid4().hex}"
+def spill(folder: Path, name: str, values: Hashes) -> None:
+    """Write hashes, sorted, to a file in `folder`; equal names are of the same rows."""
+    partial_file = folder / f".{name}.{uuid4().hex}"
     with naming(partial_file):
         partial_file.write_bytes(np.sort(values).data)
-        partial_file.replace(folder / f"{number}.u64")
+        partial_file.replace(folder / f"{name}.u64")
 
 
 def suspects(folder: Path, map: Map = map) -> tuple[Hashes, int]:  # noqa: A002 - a drop-in replacement

@@ -1,37 +1,47 @@
-"""CSV files, cut into blocks that can be parsed independently."""
+"""CSV files, cut into blocks that can be parsed independently, or read as one stream."""
 
 import codecs
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
+from ridgeline.config import Csv
 from ridgeline.errors import DataError
+from ridgeline.tables import dialect
 from ridgeline.tables.place import opened
 
 if TYPE_CHECKING:
     from ridgeline.tables.reading import Part
 
 NEWLINE, QUOTE = b'\n"'
+UNEVEN_ROW = "columns, got"  # in pyarrow's error for a row of more or fewer cells
 LONG_ROW = "straddling object"  # in pyarrow's error for a row longer than its own block
-MAY_PRECEDE = np.isin(np.arange(256), [*b'\n\r,"'])  # by byte: may an opening quote follow it
-READ_BYTES = 1 << 24  # read at a time to count quotes
 
 
-def column_names(place: str) -> list[str]:
+def column_names(place: str, options: Csv) -> list[str]:
     """Return the names of a file's columns, in file order."""
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    serial = pyarrow.csv.ReadOptions(use_threads=False)  # its errors have row numbers
-    with (
-        _explaining_long_rows(place, place, 0),
-        opened(place) as stream,
-        pyarrow.csv.open_csv(stream, serial, parse) as reader,
-    ):
-        return list(reader.schema.names)
+    parse = pyarrow.csv.ParseOptions(
+        delimiter=dialect.delimiter(place, options),
+        newlines_in_values=True,
+    )
+    with _explaining(place, place, options):
+        stream, encoding = dialect.bytes_of(place, options)
+        serial = pyarrow.csv.ReadOptions(use_threads=False, encoding=encoding)
+        try:
+            with stream, pyarrow.csv.open_csv(stream, serial, parse) as reader:
+                return list(reader.schema.names)
+        except pa.ArrowInvalid as error:
+            if UNEVEN_ROW not in str(error):
+                raise
+            return dialect.header(place, options)  # reading the rows reports it
 
 
 def size(place: str) -> int:
@@ -40,12 +50,17 @@ def size(place: str) -> int:
         return int(stream.size())
 
 
-def spans(place: str, block_bytes: int) -> Iterator[tuple[int, int | None, int]]:
+def spans(place: str, options: Csv, block_bytes: int) -> Iterator[tuple[int, int | None, int]]:
     """Cut a CSV file at row ends; yield each span's first byte, last byte (excluded) and length.
 
     A newline ends a row if the number of quotes before it is even. A quote inside an unquoted
-    cell, although valid, breaks this rule: everything from there on becomes one span.
+    cell, although valid, breaks this rule: everything from there on becomes one span. So does a
+    file that can't be cut; see `dialect.is_cut`.
     """
+    if not dialect.is_cut(place, options):
+        yield 0, None, size(place)
+        return
+    delimiter = dialect.delimiter(place, options)
     with opened(place) as stream:
         total = stream.size()
         start, before, quoted = 0, NEWLINE, False
@@ -53,7 +68,7 @@ def spans(place: str, block_bytes: int) -> Iterator[tuple[int, int | None, int]]
             chunk = stream.read(block_bytes)
             if not position:
                 chunk = _mask_bom(chunk)
-            cut, quoted, regular = _last_row_end(chunk, quoted, before)
+            cut, quoted, regular = _last_row_end(chunk, quoted, before, delimiter)
             if not regular:
                 break
             before = chunk[-1]
@@ -65,9 +80,27 @@ def spans(place: str, block_bytes: int) -> Iterator[tuple[int, int | None, int]]
 
 
 def read(part: "Part") -> Iterator[pa.RecordBatch]:
-    """Parse a block: text, or float64 in numeric columns if they have only numbers in it."""
-    with _explaining_long_rows(part.file, part.place, part.first):
+    """Parse a block: text, or float64 in numeric columns if they have only numbers in it.
+
+    In a part without an end, a stream, all columns are text; see `with_numbers`.
+    """
+    with _explaining(part.file, part.place, part.csv_options, part.first):
         yield from _batches(part)
+
+
+def with_numbers(table: pa.Table, part: "Part") -> pa.Table:
+    """Convert numeric columns to float64 if they have only numbers, as a parser would."""
+    for index, name in enumerate(table.column_names):
+        if name not in part.numeric:
+            continue
+        texts = pc.ascii_trim(table[name], " \t")
+        if part.csv_options.decimal == ",":  # swap the comma and the point, which is not allowed
+            texts = pc.replace_substring(pc.replace_substring(texts, ".", ";"), ",", ".")
+        try:
+            table = table.set_column(index, name, texts.cast(pa.float64()))
+        except pa.ArrowInvalid:  # it remains text
+            continue
+    return table
 
 
 def _batches(part: "Part") -> Iterator[pa.RecordBatch]:
@@ -76,18 +109,19 @@ def _batches(part: "Part") -> Iterator[pa.RecordBatch]:
         yield pa.record_batch({})
         return
     empty = pa.RecordBatch.from_pylist([], pa.schema([(n, pa.string()) for n in part.columns]))
+    if part.last is None:
+        yield empty
+        stream, encoding = dialect.bytes_of(part.place, part.csv_options, part.first)
+        try:
+            with stream, _reader(part, stream, (), encoding) as reader:
+                yield from reader
+        except pa.ArrowInvalid:
+            _fail_from_beginning(part)
+            raise
+        _check_quotes(part.file, part.place, part.csv_options, part.first)
+        return
     with opened(part.place) as stream:
         stream.seek(part.first)
-        if part.last is None:
-            yield empty
-            try:
-                with _reader(part, stream, ()) as reader:
-                    yield from reader
-            except pa.ArrowInvalid:
-                _fail_from_beginning(part)
-                raise
-            _check_quotes(part.file, part.place, part.first)
-            return
         block = stream.read(part.last - part.first)
         ends = part.last == stream.size()
     if not part.begins and not block[:1000].strip() and not block.strip():
@@ -102,7 +136,7 @@ def _batches(part: "Part") -> Iterator[pa.RecordBatch]:
             _fail_from_beginning(part)
             raise
     if ends and block.count(b'"') % 2:
-        _check_quotes(part.file, part.place, part.first)
+        _check_quotes(part.file, part.place, part.csv_options, part.first)
     yield from table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
 
 
@@ -110,24 +144,25 @@ def _fail_from_beginning(part: "Part") -> None:
     """Parse a bad part from its file's beginning, so that the error has the right row number."""
     if not part.begins:
         with opened(part.place) as stream:
-            for _ in _reader(replace(part, header=None), stream, ()):
+            for _ in _reader(replace(part, header=None), stream, (), part.csv_options.encoding):
                 pass
 
 
-def _check_quotes(file: str, place: str, first: int) -> None:
+def _check_quotes(file: str, place: str, options: Csv, first: int) -> None:
     """Refuse a file that ends inside quotes: pyarrow would read all after the quote as one cell.
 
     A row must begin at byte `first`. A file with a quote inside an unquoted cell is not checked.
     """
-    quote, before, quoted, regular = 0, NEWLINE, False, True
-    with opened(place) as stream:
-        stream.seek(first)
-        while regular and (chunk := stream.read(READ_BYTES)):
-            begin = stream.tell() - len(chunk)
+    quote, begin, before, quoted, regular = 0, first, NEWLINE, False, True
+    delimiter = dialect.delimiter(place, options)
+    stream, _ = dialect.bytes_of(place, options, first)
+    with stream:
+        while regular and (chunk := stream.read(dialect.READ_BYTES)):
             if b'"' in chunk:
                 quote = begin + chunk.rfind(b'"')
-            _, quoted, regular = _last_row_end(chunk if begin else _mask_bom(chunk), quoted, before)
-            before = chunk[-1]
+            masked = chunk if begin else _mask_bom(chunk)
+            _, quoted, regular = _last_row_end(masked, quoted, before, delimiter)
+            begin, before = begin + len(chunk), chunk[-1]
     if quoted and regular:
         raise DataError(
             f"{file} can't be read; fix or remove it: a quote that begins around byte {quote} is "
@@ -136,34 +171,46 @@ def _check_quotes(file: str, place: str, first: int) -> None:
 
 
 def _parsed(part: "Part", block: bytes, numeric: Sequence[str]) -> pa.Table:
-    with _reader(part, pa.BufferReader(block), numeric, b'"' in block) as reader:
+    stream, encoding = pa.BufferReader(block), part.csv_options.encoding
+    with _reader(part, stream, numeric, encoding, b'"' in block) as reader:
         return reader.read_all()
 
 
 def _reader(
-    part: "Part", stream: pa.NativeFile, numeric: Sequence[str], quotes: bool = True
+    part: "Part", stream: pa.NativeFile, numeric: Sequence[str], encoding: str, quotes: bool = True
 ) -> pyarrow.csv.CSVStreamingReader:
     types = {name: pa.float64() if name in numeric else pa.string() for name in part.columns}
     return pyarrow.csv.open_csv(
         stream,
-        pyarrow.csv.ReadOptions(use_threads=False, column_names=part.header),
-        pyarrow.csv.ParseOptions(newlines_in_values=quotes),
+        pyarrow.csv.ReadOptions(use_threads=False, column_names=part.header, encoding=encoding),
+        pyarrow.csv.ParseOptions(
+            delimiter=dialect.delimiter(part.file, part.csv_options), newlines_in_values=quotes
+        ),
         pyarrow.csv.ConvertOptions(
             include_columns=part.columns,
             column_types=types,
             null_values=part.missing_values,
             strings_can_be_null=True,
+            decimal_point=part.csv_options.decimal,
         ),
     )
 
 
 def _mask_bom(chunk: bytes) -> bytes:
-    """Replace a byte order mark by commas, since a quote after it opens a cell."""
+    """Replace a byte order mark by line breaks, since a quote after it opens a cell."""
     mark = codecs.BOM_UTF8
-    return b"," * len(mark) + chunk[len(mark) :] if chunk.startswith(mark) else chunk
+    return b"\r" * len(mark) + chunk[len(mark) :] if chunk.startswith(mark) else chunk
 
 
-def _last_row_end(chunk: bytes, quoted: bool, before: int) -> tuple[int, bool, bool]:
+@cache
+def _may_precede_quote(delimiter: str) -> npt.NDArray[np.bool_]:
+    """Return by byte, shape (256,), whether an opening quote may follow it."""
+    return np.isin(np.arange(256), [*b'\n\r"', ord(delimiter)])
+
+
+def _last_row_end(
+    chunk: bytes, quoted: bool, before: int, delimiter: str
+) -> tuple[int, bool, bool]:
     """Find the end of a chunk's last complete row.
 
     Parameters
@@ -174,6 +221,8 @@ def _last_row_end(chunk: bytes, quoted: bool, before: int) -> tuple[int, bool, b
         Whether it begins inside quotes.
     before : int
         The byte before it.
+    delimiter : str
+        The character between cells.
 
     Returns
     -------
@@ -189,7 +238,7 @@ def _last_row_end(chunk: bytes, quoted: bool, before: int) -> tuple[int, bool, b
     previous = values[opening - 1]
     if opening.size and not opening[0]:
         previous[0] = before
-    regular = bool(MAY_PRECEDE[previous].all())
+    regular = bool(_may_precede_quote(delimiter)[previous].all())
     # search backwards, since a newline outside quotes is usually near the end
     end = len(chunk)
     while (end := chunk.rfind(b"\n", 0, end)) >= 0:
@@ -199,14 +248,15 @@ def _last_row_end(chunk: bytes, quoted: bool, before: int) -> tuple[int, bool, b
 
 
 @contextmanager
-def _explaining_long_rows(file: str, place: str, first: int) -> Iterator[None]:
-    """Raise a `DataError` for a row that is longer than pyarrow can read at a time."""
+def _explaining(file: str, place: str, options: Csv, first: int = 0) -> Iterator[None]:
+    """Raise a `DataError` for a row that is too long for pyarrow, and for a wrong encoding."""
     try:
         yield
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, UnicodeError, OSError) as error:
+        dialect.explain(file, place, options, error)
         if LONG_ROW not in str(error):
             raise
-        _check_quotes(file, place, first)
+        _check_quotes(file, place, options, first)
         raise DataError(
             f"{file} can't be read; fix or remove it: a row that begins at or after byte {first} "
             "is longer than 1 MB; the usual cause is a quote that is not closed"

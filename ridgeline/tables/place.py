@@ -14,7 +14,13 @@ import pyarrow.fs
 from ridgeline.errors import DataError
 
 S3 = "s3://"
-SUFFIXES = (".csv", ".parquet")
+CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+KINDS = (*CSV, ".parquet")
+# in pyarrow's errors of reading gzip, and what the user should do
+DAMAGES = {
+    "Truncated compressed stream": "its gzip data is cut off; copy the file again",
+    "zlib inflate failed": "its gzip data is damaged; copy the file again",
+}
 
 
 def find(source: str | Path) -> tuple[str, ...]:
@@ -23,14 +29,15 @@ def find(source: str | Path) -> tuple[str, ...]:
     Raises
     ------
     DataError
-        If there are no such files, or they are neither all CSV nor all Parquet.
+        If there are no such files, or they are not all of one of the `KINDS`.
     """
     found = _in_s3(source) if isinstance(source, str) and source.startswith(S3) else _here(source)
-    kinds = {PurePosixPath(file).suffix.lower() for file in found}
-    if len(kinds) != 1 or not kinds <= set(SUFFIXES):
+    kinds = set(map(kind, found))
+    if len(kinds) != 1 or not kinds <= set(KINDS):
         what = f"holds {' and '.join(sorted(kinds))} files" if kinds else "is missing or empty"
         raise DataError(
-            f"{source} {what}; name a .csv or .parquet file, or a folder or glob of only one kind"
+            f"{source} {what}; name a {', '.join(KINDS[:-1])} or {KINDS[-1]} file, or a folder or "
+            "glob of only one kind"
         )
     return tuple(sorted(found))
 
@@ -40,9 +47,15 @@ def absolute(file: str) -> str:
     return file if file.startswith(S3) else str(Path(file).absolute())
 
 
+def kind(file: str) -> str:
+    """Return how a file's name ends: one of the `KINDS`, or the suffix that it has instead."""
+    path = PurePosixPath(file.lower())
+    return next(filter(path.name.endswith, KINDS), path.suffix)
+
+
 def is_csv(file: str) -> bool:
-    """Return whether a file's name ends with ``.csv``."""
-    return file.lower().endswith(".csv")
+    """Return whether a file's name is that of a CSV file."""
+    return file.lower().endswith(CSV)
 
 
 def opened(file: str) -> pa.NativeFile:
@@ -55,7 +68,10 @@ def explaining(file: str) -> Iterator[None]:
     """Turn errors of reading a file into a `DataError` that names it."""
     try:
         yield
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+    except (pa.ArrowException, UnicodeError, OSError) as error:
+        for text, damage in DAMAGES.items():
+            if text in str(error):
+                raise DataError(f"{file} can't be read: {damage}") from None
         reason = " ".join(str(error).split("\n")[0].split())
         raise DataError(f"{file} can't be read; fix or remove it: {reason}") from None
 
@@ -63,7 +79,7 @@ def explaining(file: str) -> Iterator[None]:
 def _here(source: str | Path) -> list[str]:
     path = Path(source)
     if path.is_dir():
-        found = [f for f in path.iterdir() if f.suffix.lower() in SUFFIXES and f.name[0] != "."]
+        found = [f for f in path.iterdir() if kind(str(f)) in KINDS and f.name[0] != "."]
     elif path.is_file():
         found = [path]
     else:
@@ -82,7 +98,7 @@ def _in_s3(source: str) -> list[str]:
                 return [source]
             listed = files.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
             named = [f.path for f in listed if f.is_file and f.base_name[0] != "."]
-            return [S3 + name for name in named if PurePosixPath(name).suffix.lower() in SUFFIXES]
+            return [S3 + name for name in named if kind(name) in KINDS]
         folder = fixed.rpartition("/")[0]
         below = pyarrow.fs.FileSelector(folder, allow_not_found=True, recursive=True)
         return [

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, count
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ridgeline.config import ROW
+from ridgeline.config import DEFAULT_CSV, ROW, Csv
 from ridgeline.errors import DataError
-from ridgeline.tables import csv, parquet, place
+from ridgeline.tables import csv, dialect, parquet, place
 from ridgeline.tables.engine import Map
 
 Array = npt.NDArray[np.float64]
@@ -30,8 +29,9 @@ class Part:
     `number` counts the table's parts from 0. `file` is the file as the user named it, `place` its
     absolute path. `first` and `last` are the span of bytes or row groups, last excluded (None: to
     the end); `size` is its share of `Table.size`. `header` has the column names if the block does
-    not begin with them; `missing_values` are the texts that mean missing in CSV; `first_row` is the
-    number of the first row, if rows are numbered, which adds the column `ROW`.
+    not begin with them; `missing_values` are the texts that mean missing in CSV, and `csv_options`
+    how it is written; `first_row` is the number of the first row, if rows are numbered, which adds
+    the column `ROW`.
     """
 
     number: int
@@ -45,12 +45,18 @@ class Part:
     size: int
     header: tuple[str, ...] | None = None
     missing_values: tuple[str, ...] | None = None
+    csv_options: Csv = DEFAULT_CSV
     first_row: int | None = None
 
     @property
     def begins(self) -> bool:
         """Whether this is its file's first part."""
         return self.first == 0
+
+    @property
+    def decimal(self) -> str:
+        """The character before the decimals of numbers that are text."""
+        return self.csv_options.decimal if place.is_csv(self.file) else "."
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield tables of at most `part_rows` rows, at least one even if there are no rows.
@@ -61,7 +67,10 @@ class Part:
         """
         row = self.first_row
         with place.explaining(self.file):
-            for table in _in_parts(_format(self.file).read(self), self.part_rows):
+            read = csv.read if place.is_csv(self.file) else parquet.read
+            for table in _in_parts(read(self), self.part_rows):
+                if self.last is None:
+                    table = csv.with_numbers(table, self)
                 if row is None:
                     yield table
                 else:
@@ -88,6 +97,7 @@ class Table:
     part_rows: int = PART_ROWS
     block_bytes: int = BLOCK_BYTES
     missing_values: tuple[str, ...] | None = None
+    csv_options: Csv = DEFAULT_CSV
     first_rows: tuple[int, ...] = ()
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
@@ -101,16 +111,22 @@ class Table:
         numbers = count()
         for file in self.files:
             with place.explaining(file):
-                names = column_names(file)
+                names = column_names(file, self.csv_options)
                 duplicates = [name for name in self.columns if names.count(name) > 1]
                 if duplicates:
                     raise DataError(
                         f"{file} has two columns called {duplicates[0]!r}; rename or remove one"
                     )
                 wanted = tuple(name for name in self.columns if name in names)
-                limit = self.block_bytes if place.is_csv(file) else self.part_rows
                 absolute = place.absolute(file)
-                for first, last, size in _format(file).spans(absolute, limit):
+                if len(wanted) < len(self.columns) and place.is_csv(file):
+                    dialect.explain_absent(file, self.columns, self.csv_options)
+                spans = (
+                    csv.spans(absolute, self.csv_options, self.block_bytes)
+                    if place.is_csv(file)
+                    else parquet.spans(absolute, self.part_rows)
+                )
+                for first, last, size in spans:
                     number = next(numbers)
                     yield Part(
                         number,
@@ -124,6 +140,7 @@ class Table:
                         size,
                         tuple(names) if first else None,
                         self.missing_values,
+                        self.csv_options,
                         self.first_rows[number] if self.first_rows else None,
                     )
 
@@ -140,6 +157,7 @@ def open_table(
     part_rows: int = PART_ROWS,
     block_bytes: int = BLOCK_BYTES,
     missing_values: Sequence[str] | None = None,
+    csv_options: Csv = DEFAULT_CSV,
     numbering: Map | None = None,
 ) -> Table:
     """Find a table's files, without reading them.
@@ -148,7 +166,8 @@ def open_table(
     ----------
     source : str or Path
         A CSV or Parquet file, a folder (without its subfolders) or a glob; in S3 if it begins
-        with ``s3://``, with keys, region and ``AWS_ENDPOINT_URL`` from the environment.
+        with ``s3://``, with keys, region and ``AWS_ENDPOINT_URL`` from the environment. CSV is
+        .csv or .tsv, also with .gz.
     columns : sequence of str
         The columns to read, in this order.
     numeric : sequence of str
@@ -160,6 +179,8 @@ def open_table(
     missing_values : sequence of str, optional
         The texts that mean missing in CSV; by default those of pyarrow. NaN is missing in
         numeric columns too. Texts in Parquet files never mean missing.
+    csv_options : Csv
+        How CSV files are written.
     numbering : callable, optional
         Number the rows from 1 in the column `ROW`, unless the files have such a column. It applies
         a function to each part, such as `engine.mapped`, to count its rows first.
@@ -172,13 +193,19 @@ def open_table(
     Raises
     ------
     DataError
-        If there are no such files, or they are neither all CSV nor all Parquet.
+        If there are no such files, or they are not all of one kind.
     """
     missing = None if missing_values is None else tuple(missing_values)
     table = Table(
-        place.find(source), tuple(columns), tuple(numeric), part_rows, block_bytes, missing
+        place.find(source),
+        tuple(columns),
+        tuple(numeric),
+        part_rows,
+        block_bytes,
+        missing,
+        csv_options,
     )
-    if numbering is None or all(ROW in column_names(file) for file in table.files):
+    if numbering is None or all(ROW in column_names(file, csv_options) for file in table.files):
         return table
     rows = numbering(count_rows, table.parts())
     return replace(table, first_rows=tuple(accumulate(rows, initial=1)))
@@ -188,15 +215,17 @@ def count_rows(part: Part) -> int:
     """Count a part's rows, by reading one of its columns unless the file says it."""
     if not place.is_csv(part.file):
         return part.size
-    one = tuple(column_names(part.file)[:1])
+    one = tuple(column_names(part.file, part.csv_options)[:1])
     alone = replace(part, columns=one, numeric=(), first_row=None)
     return sum(len(table) for table in alone.tables())
 
 
-def column_names(file: str | Path) -> list[str]:
+def column_names(file: str | Path, csv_options: Csv = DEFAULT_CSV) -> list[str]:
     """Return the names of a file's columns, in file order."""
     with place.explaining(str(file)):
-        return list(_format(str(file)).column_names(str(file)))
+        if place.is_csv(str(file)):
+            return csv.column_names(str(file), csv_options)
+        return parquet.column_names(str(file))
 
 
 def missing_texts(
@@ -244,13 +273,9 @@ def as_frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _format(file: str) -> ModuleType:
-    return csv if place.is_csv(file) else parquet
-
-
 def _size(file: str) -> int:
     with place.explaining(file):
-        return int(_format(file).size(file))
+        return csv.size(file) if place.is_csv(file) else parquet.size(file)
 
 
 def _in_parts(batches: Iterable[pa.RecordBatch], part_rows: int) -> Iterator[pa.Table]:

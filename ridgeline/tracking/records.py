@@ -19,10 +19,10 @@ from ridgeline import environment
 from ridgeline.config import read_yaml
 from ridgeline.errors import SettingsError
 from ridgeline.files import PLOTS, md5_of, read_json
+from ridgeline.tables import place
 
 Values = dict[str, Any]
 PARAMS = "params.yaml"
-TABLES = (".csv", ".parquet")
 CODE = ("ridgeline", "stages")
 
 # The names of all tags. On runs and versions: the stage with the md5 of its entry in dvc.lock (set
@@ -200,9 +200,8 @@ def read_metrics(outs: Iterable[Path], folder: Path = Path()) -> Values:
 
 def is_table(path: Path, md5: str) -> bool:
     """Return whether a dep is a table, a folder of parts or one file; code and plots are none."""
-    return not {*path.parts[:1]} & {*CODE, PLOTS.name} and (
-        md5.endswith(".dir") or path.suffix in TABLES
-    )
+    data = md5.endswith(".dir") or place.kind(path.name) in place.KINDS
+    return data and not {*path.parts[:1]} & {*CODE, PLOTS.name}
 
 
 def tag(prefix: str, path: Path) -> str:
