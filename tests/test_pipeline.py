@@ -76,8 +76,14 @@ PARAMS = {
         *COMPUTING,
     ],
     "featurize": [*COLUMNS, "prepare.missing", "mlflow.experiment", *COMPUTING],
-    "train": ["data.target", "train.model", "train.alphas", "mlflow.experiment"]
-    + [*COMPUTING, *PLOTTING],
+    "train": [
+        "data.target",
+        "train.model",
+        "train.alphas",
+        "mlflow.experiment",
+        *COMPUTING,
+        *PLOTTING,
+    ],
     "register": [
         *COLUMNS[1:],
         "register.model",
