@@ -132,7 +132,7 @@ def _solutions(
         raise DataError(f"leave-one-out needs at least two training rows, not {total.rows}")
     if not np.isfinite(total.root).all():
         raise DataError(UNUSABLE)
-    with np.errstate(over="ignore", invalid="ignore"):  # such errors are not finite
+    with np.errstate(all="ignore"):  # such errors are not finite
         directions = leave_one_out.directions(total)
         formulas = leave_one_out.formulas(total, directions, np.asarray(alphas, dtype=float))
         squared_errors = partial(leave_one_out.squared_errors, total, directions, formulas)
