@@ -40,6 +40,24 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument("--force", action="store_true", help="overwrite uncommitted changes")
     init.set_defaults(run=_init)
 
+    predict = commands.add_parser(
+        "predict",
+        help="predict a table with a registered model",
+        description="Predict each row of a table with a registered model, outside the pipeline. A "
+        "row without a prediction has the reason instead. The output appears when it is complete.",
+    )
+    predict.add_argument(
+        "model", help="models:/NAME/3, models:/NAME@champion, or @champion for short"
+    )
+    predict.add_argument("table", help="a CSV or Parquet file, a folder or a glob; s3:// too")
+    predict.add_argument(
+        "-o", "--output", required=True, type=Path, help="a .csv file, or a folder for Parquet"
+    )
+    predict.add_argument(
+        "--level", type=float, help="of the prediction intervals; by default predict.level"
+    )
+    predict.set_defaults(run=_predict)
+
     lineage = commands.add_parser(
         "lineage",
         help="print which commit, data and params a model or run comes from, or restore them",
@@ -103,6 +121,16 @@ def _init(arguments: argparse.Namespace) -> int:
     if not any(role.role == init.KEY for role in roles):
         print("no column identifies rows: they are numbered, so a row's split depends on its place")
     print("\nChange params.yaml if you want other columns, then run: make repro")
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from ridgeline import batch
+
+    settings = config.load()
+    level = arguments.level or settings.predict.level
+    for line in batch.run(arguments.model, arguments.table, arguments.output, level, settings):
+        print(line)
     return 0
 
 

@@ -110,7 +110,7 @@ def check(part: Part, contract: Contract) -> Iterator[Checked]:
     """
     first_row = 0
     for table in part.tables():
-        valid = _quick_check(table, contract)
+        valid = quick_check(table, contract)
         if valid is not None:
             yield Checked(len(valid), valid, valid[contract.key], {})
         else:
@@ -118,7 +118,7 @@ def check(part: Part, contract: Contract) -> Iterator[Checked]:
         first_row += len(table)
 
 
-def _quick_check(table: pa.Table, contract: Contract) -> pa.Table | None:
+def quick_check(table: pa.Table, contract: Contract) -> pa.Table | None:
     """Return the rows with the contract's types, or None if they need the full check."""
     columns = []
     for name in contract.columns:
@@ -162,7 +162,7 @@ def _all_small(column: pa.ChunkedArray) -> bool:
 def _full_check(table: pa.Table, contract: Contract, first_row: int, decimal: str) -> Checked:
     """Find each cell that breaks the contract; rows that failed the quick check may be valid."""
     raw = as_frame(table)
-    frame, unreadable = _typed(raw, contract, decimal)
+    frame, unreadable = typed(raw, contract, decimal)
     present = frame[contract.key].dropna() if contract.key in frame else pd.Series([], dtype="str")
     keys = pa.chunked_array([pa.array(present, pa.string())])
     failures = _failures(contract, frame)
@@ -222,8 +222,11 @@ def _failures(contract: Contract, frame: pd.DataFrame) -> pd.DataFrame | None:
     return None
 
 
-def _typed(frame: pd.DataFrame, contract: Contract, decimal: str) -> tuple[pd.DataFrame, Cells]:
-    """Convert columns to text and float64; also return the cells that are not numbers."""
+def typed(frame: pd.DataFrame, contract: Contract, decimal: str) -> tuple[pd.DataFrame, Cells]:
+    """Convert columns to text and float64; also return the cells that are not numbers.
+
+    `decimal` is the character before a number's decimals, in texts.
+    """
     text = {name: as_text(frame[name]) for name in contract.text if name in frame}
     numbers, unreadable = {}, {}
     for name in (*contract.numeric, *contract.required[1:]):
@@ -233,10 +236,10 @@ def _typed(frame: pd.DataFrame, contract: Contract, decimal: str) -> tuple[pd.Da
             cells = cells[~cells.astype("str").str.lower().isin(NAN)]
             if len(cells):
                 unreadable[name] = cells
-    typed = frame.copy(deep=False)
+    converted = frame.copy(deep=False)
     for name, values in (text | numbers).items():  # not by keyword: a column may be called self
-        typed[name] = values
-    return typed, unreadable
+        converted[name] = values
+    return converted, unreadable
 
 
 def as_text(values: pd.Series) -> pd.Series:

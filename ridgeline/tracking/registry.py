@@ -1,5 +1,6 @@
 """The registered model: its versions, found by content, and its aliases."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -159,6 +160,25 @@ class Registry:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # deleted by another process
                     raise
+
+
+def version_named(
+    client: mlflow.MlflowClient, text: str, model: str
+) -> tuple[Registry, ModelVersion]:
+    """Return the version that ``models:/name/3`` or ``models:/name@alias`` names, and its registry.
+
+    Without ``models:/name`` it is one of the registered model `model`.
+
+    Raises
+    ------
+    ModelError
+        When there is no such version.
+    """
+    match = re.fullmatch(r"(?:models:/([^/@]+))?(?:/(\d+)|@([^/@]+))", text)
+    if match is None:
+        raise ModelError(f"{text} names no version; write models:/NAME/3, or @champion for short")
+    registry = Registry(client, match[1] or model)
+    return registry, registry.selected(match[2] or match[3])
 
 
 def number(version: ModelVersion) -> int:

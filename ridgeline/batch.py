@@ -1,0 +1,171 @@
+"""Predict a table with a registered version, outside the pipeline."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from sklearn.pipeline import Pipeline
+
+from ridgeline.config import ROW, Data, Settings
+from ridgeline.errors import DataError
+from ridgeline.intake import reasons
+from ridgeline.intake.contract import Contract
+from ridgeline.model import features, predict
+from ridgeline.tables import engine, progress, reading, writing
+from ridgeline.tracking import models, skops_format, store
+from ridgeline.tracking.records import HALF_WIDTHS
+from ridgeline.tracking.registry import number, version_named
+
+PREDICTED = ("prediction", "lower", "upper")
+
+
+class Scored(NamedTuple):
+    """A summary of predicted rows, and how many have no prediction for which reason."""
+
+    predicted: predict.Predicted
+    reasons: Counter[str]
+
+
+NONE = Scored(predict.NONE, Counter())
+
+
+def run(named: str, source: str, output: Path, level: float, settings: Settings) -> Iterator[str]:
+    """Predict a table with a registered version; yield the lines of a summary.
+
+    Parameters
+    ----------
+    named : str
+        ``models:/name/version``, ``models:/name@alias``, or ``@alias`` for the project's model.
+    source : str
+        The table; see `reading.open_table`.
+    output : Path
+        A .csv file, or a folder for Parquet in parts.
+    level : float
+        The level of the prediction intervals.
+    settings : Settings
+        The project's model, and how its tables are written.
+
+    Raises
+    ------
+    RidgelineError
+        If there is no such version, it can't be loaded, or the table can't be predicted.
+    """
+    registry, version = version_named(store.connect(), named, settings.register.model)
+    what = f"{registry.name} version {number(version)}"
+    model = skops_format.load(models.download(registry, version), what)
+    width = json.loads(version.tags.get(HALF_WIDTHS, "{}")).get(str(level))
+    total = predict_table(model, width, source, output, settings.data)
+    predicted, missing = total.predicted, total.reasons.total()
+    yield f"{predicted.rows - missing:,} of {predicted.rows:,} rows predicted by {what}: {output}"
+    for reason, rows in total.reasons.most_common():
+        yield f"no prediction, because {reason}: {rows:,} rows"
+    for column, unknown in predicted.unknown.items():
+        count = f"{unknown.rows:,} rows"
+        yield f"categories of {column} that are not in the training rows: {unknown} ({count})"
+    if width is None:
+        yield f"no intervals: the version has no width for level {level}"
+
+
+def predict_table(
+    model: Pipeline, half_width: float | None, source: str, output: Path, data: Data
+) -> Scored:
+    """Write for each row of a table its prediction and interval, or why there is none.
+
+    Parameters
+    ----------
+    model : Pipeline
+        Its steps are ``preprocessor`` and a regressor.
+    half_width : float or None
+        Half the width of its prediction intervals, in the target's unit; None if it is unknown.
+    source : str
+        The table. A row is named by its key, or by its number if the table has no such column.
+    output : Path
+        Appears when it is complete.
+    data : Data
+        The name of the key, and how CSV files are written.
+
+    Raises
+    ------
+    DataError
+        If the table can't be read or has not all columns, or `output` would replace other files.
+    """
+    _check_output(output, source)
+    preprocessor = model["preprocessor"]
+    kinds = {kind: (*columns,) for kind, _, columns in preprocessor.transformers_}
+    numeric, categorical = kinds.get(features.NUMERIC, ()), kinds.get(features.CATEGORICAL, ())
+    files = reading.open_table(source, ()).files
+    known = set.intersection(*({*reading.column_names(file, data.csv)} for file in files))
+    key = data.key if data.key in known else ROW
+    table = reading.open_table(
+        source,
+        (key, *numeric, *categorical),
+        numeric,
+        missing_values=data.missing_values,
+        csv_options=data.csv,
+        numbering=engine.mapped if key == ROW else None,
+    )
+    absent = [name for name in (*numeric, *categorical) if name not in known]
+    if absent:
+        next(table.parts())  # reports another delimiter or encoding
+        raise DataError(f"{source} has no column {absent[0]!r}, which the model needs; add it")
+    wanted = Contract(key, None, categorical, numeric)
+    required = () if features.imputes(preprocessor) else (*numeric, *categorical)
+    work = partial(predict_part, model, half_width, wanted, required, output)
+    total = NONE
+    with (
+        writing.predictions(output) as folder,
+        progress.bar("predict", lambda: table.size) as done,
+    ):
+        for part in engine.mapped(partial(work, folder), table.parts(), done):
+            total = add(total, part)
+    return total
+
+
+def predict_part(
+    model: Pipeline,
+    half_width: float | None,
+    wanted: Contract,
+    required: tuple[str, ...],
+    output: Path,
+    folder: Path,
+    part: reading.Part,
+) -> Scored:
+    """Write a part's predictions to the part of the same number in `folder`."""
+    total = NONE
+    with writing.predictions_part(output, folder, part.number) as write:
+        for table in part.tables():
+            accepted = reasons.accept(table, wanted, part.decimal, required)
+            rows, predicted = predict.predict_rows(
+                model, wanted.key, None, 0.0, half_width, {}, accepted.table
+            )
+            bad = accepted.reasons >= 0
+            for name in PREDICTED if bad.any() else ():
+                values = pc.if_else(pa.array(bad), None, rows[name])
+                rows = rows.set_column(rows.column_names.index(name), name, values)
+            texts = np.array([*accepted.texts, None], object)[accepted.reasons]
+            write(rows.append_column("reason", pa.array(texts, pa.string())))
+            total = add(total, Scored(predicted, Counter(texts[bad])))
+    return total
+
+
+def add(a: Scored, b: Scored) -> Scored:
+    """Combine the summaries of some rows and of the rows that follow them."""
+    return Scored(predict.add(a.predicted, b.predicted), a.reasons + b.reasons)
+
+
+def _check_output(output: Path, source: str) -> None:
+    """Refuse an output that is not a file or folder of predictions."""
+    if output.suffix not in (".csv", "") or output.as_posix().startswith("s3:"):
+        raise DataError(f"{output} should be a .csv file, or a folder for Parquet, on this machine")
+    if output.resolve() == Path(source).resolve():
+        raise DataError(f"{output} is the table itself; name another output")
+    if output.is_dir():
+        others = sorted(f.name for f in output.iterdir() if not f.match("part-*.parquet"))
+        if others:
+            raise DataError(f"{output} has other files, such as {others[0]}; name a new folder")

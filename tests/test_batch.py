@@ -1,0 +1,195 @@
+"""`predict`: a prediction or a reason for each row of any table, and nothing else is changed."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from project import ROOT, environment, run
+from sklearn.pipeline import Pipeline
+
+from ridgeline import batch, config
+from ridgeline.errors import DataError
+from ridgeline.model import features, ridge
+from ridgeline.tables import writing
+
+DATA = config.load(ROOT / "params.yaml").data
+ROWS = 50
+
+
+def frame(rows: int = ROWS) -> pd.DataFrame:
+    random = np.random.default_rng(1)
+    return pd.DataFrame(
+        {
+            "case": np.arange(rows).astype(str),
+            "age": random.normal(5, 2, rows),
+            "site": random.choice(["a", "b"], rows),
+        }
+    )
+
+
+def pipeline(impute: bool = False) -> Pipeline:
+    table = writing.as_table(frame())
+    preprocessor, _ = features.fit([table], ["age"], ["site"], impute=impute)
+    X = features.matrix(preprocessor, table).T
+    fit = ridge.fit([(X, frame()["age"].to_numpy() * 2)], (1.0,))
+    return Pipeline([("preprocessor", preprocessor), ("regressor", fit.model)])
+
+
+def predict(table: pd.DataFrame, folder: Path, model: Pipeline | None = None) -> pd.DataFrame:
+    table.to_csv(folder / "table.csv", index=False)
+    output = folder / "out.csv"
+    batch.predict_table(model or pipeline(), 1.5, str(folder / "table.csv"), output, DATA)
+    return pd.read_csv(output, dtype={"case": str})
+
+
+def test_each_row_has_the_models_prediction_and_its_interval(tmp_path: Path) -> None:
+    written = predict(frame(), tmp_path)
+    expected = pipeline().predict(frame())
+    np.testing.assert_allclose(written["prediction"], expected, rtol=1e-12)
+    np.testing.assert_allclose(written["upper"] - written["prediction"], 1.5)
+    np.testing.assert_allclose(written["prediction"] - written["lower"], 1.5)
+    assert [*written["case"]] == [*frame()["case"]]
+    assert written["reason"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "reason"),
+    [
+        ("age", None, "age is missing"),
+        ("site", None, "site is missing"),
+        ("age", "young", "age is not a number"),
+        ("age", "inf", "age is not finite"),
+        ("age", "1e200", "age is too large (above 1e+150 in absolute value)"),
+    ],
+)
+def test_a_row_that_cant_be_predicted_has_the_reason(tmp_path, column, cell, reason) -> None:
+    table = frame().astype({"age": object})
+    table.loc[3, column] = cell
+    written = predict(table, tmp_path)
+    assert written.loc[3, ["prediction", "lower", "upper"]].isna().all()
+    assert written.loc[3, "reason"] == reason
+    others = written.drop(3)
+    assert others["prediction"].notna().all()
+    assert others["reason"].isna().all()
+
+
+def test_a_model_that_imputes_predicts_missing_values_but_no_wrong_ones(tmp_path: Path) -> None:
+    table = frame().astype({"age": object})
+    table.loc[3, "age"], table.loc[4, "age"] = None, "young"
+    written = predict(table, tmp_path, pipeline(impute=True))
+    assert written["prediction"].isna().to_list() == [row == 4 for row in range(ROWS)]
+
+
+def test_rows_without_a_key_column_are_numbered(tmp_path: Path) -> None:
+    written = predict(frame().drop(columns="case"), tmp_path)
+    assert [*written["row"]] == [*range(1, ROWS + 1)]
+
+
+def test_parquet_in_parts_gives_the_predictions_of_csv_in_order(tmp_path: Path) -> None:
+    table, parts = frame(1000), tmp_path / "parts"
+    parts.mkdir()
+    for first in range(0, 1000, 300):
+        table[first : first + 300].to_parquet(parts / f"{first:04}.parquet", index=False)
+    batch.predict_table(pipeline(), 1.5, str(parts), tmp_path / "out", DATA)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "out")[["case", "prediction"]],
+        predict(table, tmp_path)[["case", "prediction"]],
+        check_dtype=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("out.xlsx", "out.xlsx should be a .csv file, or a folder for Parquet, on this machine"),
+        ("s3://bucket/out.csv", "should be a .csv file, or a folder for Parquet, on this machine"),
+        ("table.csv", "table.csv is the table itself; name another output"),
+        (".", "has other files, such as table.csv; name a new folder"),
+    ],
+)
+def test_an_output_that_would_replace_other_files_is_refused(tmp_path, output, message) -> None:
+    frame().to_csv(tmp_path / "table.csv", index=False)
+    place = Path(output) if output.startswith("s3") else tmp_path / output
+    with pytest.raises(DataError) as refused:
+        batch.predict_table(pipeline(), None, str(tmp_path / "table.csv"), place, DATA)
+    assert message in str(refused.value)
+
+
+def test_a_table_without_one_of_the_models_columns_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no column 'age', which the model needs; add it"):
+        predict(frame().drop(columns="age"), tmp_path)
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.fixture(scope="module")
+def project(fresh: Path) -> Path:
+    run("dvc", "repro", cwd=fresh)
+    return fresh
+
+
+@pytest.mark.slow
+def test_the_command_predicts_with_a_registered_version(project: Path, tmp_path: Path) -> None:
+    status = run("git", "status", "--porcelain", cwd=project).stdout
+    command = ["python", "-m", "ridgeline", "predict"]
+    arguments = ["data/raw/possum.csv", "-o", f"{tmp_path}/out.csv"]
+    for named in ("@champion", "/1", "models:/Reg_RidgeCV_possums@champion"):
+        done = run(*command, named, *arguments, cwd=project)
+        assert done.stdout.splitlines() == [
+            f"101 of 104 rows predicted by Reg_RidgeCV_possums version 1: {tmp_path}/out.csv",
+            "no prediction, because age is missing: 2 rows",
+            "no prediction, because footlgth is missing: 1 rows",
+        ]
+    ours = pd.read_csv(tmp_path / "out.csv").set_index("case")
+    stage = pd.read_csv(project / "predictions/possum_tail_length.csv").set_index("case")
+    columns = ["prediction", "lower", "upper"]
+    pd.testing.assert_frame_equal(ours.loc[stage.index, columns], stage[columns])
+    assert run("git", "status", "--porcelain", cwd=project).stdout == status
+
+    refused = run(*command, "@none", *arguments, cwd=project, check=False)
+    assert refused.stderr == (
+        "error: Reg_RidgeCV_possums has no version with the alias 'none'; its versions: 1\n"
+    )
+    refused = run(*command, "possums", *arguments, cwd=project, check=False)
+    assert refused.stderr == (
+        "error: possums names no version; write models:/NAME/3, or @champion for short\n"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_killed_at_ten_points_it_leaves_nothing_and_ends_with_the_same_bytes(
+    project: Path, tmp_path: Path
+) -> None:
+    rows = pd.concat([pd.read_csv(project / "data/raw/possum.csv")] * 3000)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    output = tmp_path / "out.csv"
+    command = ["-m", "ridgeline", "predict", "@champion", f"{tmp_path}/rows.csv", "-o", str(output)]
+    run("python", *command, cwd=project)
+    expected = output.read_bytes()
+    for point in range(10):
+        output.unlink(missing_ok=True)
+        process = subprocess.Popen([sys.executable, *command], cwd=project, env=environment())
+        wanted = point * len(expected) // 10
+        while process.poll() is None and written(tmp_path) < max(wanted, 1):
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not output.exists() or output.read_bytes() == expected
+    run("python", *command, cwd=project)
+    assert output.read_bytes() == expected
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out.csv", "rows.csv"]
+
+
+def written(folder: Path) -> int:
+    """How many bytes of predictions are in files that are not complete yet."""
+    total = 0
+    for file in folder.rglob(".*.partial/**/*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except FileNotFoundError:
+            continue
+    return total
