@@ -56,6 +56,11 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--level", type=float, help="of the prediction intervals; by default predict.level"
     )
+    predict.add_argument(
+        "--fail-on-drift",
+        action="store_true",
+        help="exit with status 1 if columns are distributed otherwise than in the training rows",
+    )
     predict.set_defaults(run=_predict)
 
     lineage = commands.add_parser(
@@ -129,7 +134,15 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     settings = config.load()
     level = arguments.level or settings.predict.level
-    for line in batch.run(arguments.model, arguments.table, arguments.output, level, settings):
+    lines = batch.run(
+        arguments.model,
+        arguments.table,
+        arguments.output,
+        level,
+        settings,
+        fail_on_drift=arguments.fail_on_drift,
+    )
+    for line in lines:
         print(line)
     return 0
 

@@ -16,7 +16,7 @@ from ridgeline.config import ROW, Data, Settings
 from ridgeline.errors import DataError
 from ridgeline.intake import reasons
 from ridgeline.intake.contract import Contract
-from ridgeline.model import features, predict
+from ridgeline.model import drift, features, predict
 from ridgeline.tables import engine, progress, reading, writing
 from ridgeline.tracking import models, skops_format, store
 from ridgeline.tracking.records import HALF_WIDTHS
@@ -35,7 +35,15 @@ class Scored(NamedTuple):
 NONE = Scored(predict.NONE, Counter())
 
 
-def run(named: str, source: str, output: Path, level: float, settings: Settings) -> Iterator[str]:
+def run(
+    named: str,
+    source: str,
+    output: Path,
+    level: float,
+    settings: Settings,
+    *,
+    fail_on_drift: bool = False,
+) -> Iterator[str]:
     """Predict a table with a registered version; yield the lines of a summary.
 
     Parameters
@@ -50,6 +58,9 @@ def run(named: str, source: str, output: Path, level: float, settings: Settings)
         The level of the prediction intervals.
     settings : Settings
         The project's model, and how its tables are written.
+
+    fail_on_drift : bool
+        Whether columns that are distributed otherwise than in the training rows are an error.
 
     Raises
     ------
@@ -70,6 +81,11 @@ def run(named: str, source: str, output: Path, level: float, settings: Settings)
         yield f"categories of {column} that are not in the training rows: {unknown} ({count})"
     if width is None:
         yield f"no intervals: the version has no width for level {level}"
+    changes = drift.changes(model["preprocessor"], predicted.observed)
+    yield from drift.warnings(changes)
+    moved = sum(change.moved for change in changes)
+    if fail_on_drift and moved:
+        raise DataError(f"columns that have moved: {moved}, as shown; {output} is complete")
 
 
 def predict_table(
@@ -97,8 +113,8 @@ def predict_table(
     """
     _check_output(output, source)
     preprocessor = model["preprocessor"]
-    kinds = {kind: (*columns,) for kind, _, columns in preprocessor.transformers_}
-    numeric, categorical = kinds.get(features.NUMERIC, ()), kinds.get(features.CATEGORICAL, ())
+    kinds = features.columns(preprocessor)
+    numeric, categorical = (kinds.get(k, ()) for k in (features.NUMERIC, features.CATEGORICAL))
     files = reading.open_table(source, ()).files
     known = set.intersection(*({*reading.column_names(file, data.csv)} for file in files))
     key = data.key if data.key in known else ROW
@@ -142,7 +158,7 @@ def predict_part(
         for table in part.tables():
             accepted = reasons.accept(table, wanted, part.decimal, required)
             rows, predicted = predict.predict_rows(
-                model, wanted.key, None, 0.0, half_width, {}, accepted.table
+                model, wanted.key, None, 0.0, half_width, accepted.table
             )
             bad = accepted.reasons >= 0
             for name in PREDICTED if bad.any() else ():

@@ -12,7 +12,7 @@ from ridgeline.config import Settings
 from ridgeline.errors import warn
 from ridgeline.intake import contract, unique
 from ridgeline.intake.findings import Findings
-from ridgeline.model import charts, predict, report, scoring
+from ridgeline.model import charts, drift, predict, report, scoring
 from ridgeline.tables import engine, progress, reading, writing
 from ridgeline.tracking import skops_format
 from stages import run
@@ -28,8 +28,6 @@ def main(settings: Settings) -> None:
     trained = files.read_json(files.METRICS / "train.json")
     data, chosen, output = settings.data, settings.predict, Path(settings.predict.output)
     model, md5, width = skops_format.load_selected(registered, chosen, data)
-    just_trained = md5 == registered["md5"]  # not so if predict.model names an older version
-    ranges = files.read_json(files.METRICS / "featurize.json") if just_trained else {}
     columns, numbers = (data.key_column, data.target, *data.features), (*data.numeric, data.target)
     table = reading.open_table(
         chosen.input,
@@ -56,30 +54,33 @@ def main(settings: Settings) -> None:
             findings.add(part, outcome[1], outcome[0].rows)
             done(part, rows=outcome[0].rows)
 
-        how = (data.key_column, target, trained["baseline"]["prediction"], width, ranges)
+        how = (data.key_column, target, trained["baseline"]["prediction"], width)
         predict_rows = partial(predict.predict_rows, model, *how)
         work = partial(write_predictions, predict_rows, expected, output, folder, hashes)
         engine.for_each(work, table.parts(), add)
         findings.add_repeated_keys(hashes, SEED, engine.mapped)
         findings.raise_if_any()
 
-    for warning in predict.warnings(total):
+    changes = drift.changes(model["preprocessor"], total.observed)
+    for warning in (*predict.warnings(total), *drift.warnings(changes)):
         warn(warning)
     tested = scoring.report(total.rows, total.sums, total.covered)
+    tested["psi"] = {change.column: change.psi for change in changes}
     files.write_json(files.METRICS / "test.json", tested)
     files.write_json(files.SUMMARY, scoring.summary(trained, tested))
     rows = total.plotted.to_pandas()
     shown = rows.reindex(columns=[data.key_column, "actual", "prediction", "residual"])
     files.write_csv(files.PLOTS / "actual_vs_predicted.csv", shown.drop(columns="residual"))
     files.write_csv(files.PLOTS / "residuals.csv", shown.drop(columns="actual"))
-    for name, figure in charts.predictions(rows, data.key_column, data.target).items():
+    figures = charts.predictions(rows, data.key_column, data.target)
+    for name, figure in (figures | {"drift": charts.drift(changes)}).items():
         files.write_figure(files.PLOTS / f"{name}.png", figure)
-
     effects = pd.read_csv(files.EFFECTS, keep_default_na=False)
-    method = files.read_json(files.INTERVALS)["method"]
-    training = report.Training(trained, effects, method) if just_trained else None
-    predicted = (chosen.input, files.table_md5(chosen.input), total, tested, chosen.level, width)
-    facts = report.Facts(model, md5, data.target, data.path, prepared, *predicted, training)
+    training = report.Training(trained, effects, files.read_json(files.INTERVALS)["method"])
+    made = (model, md5, data.target, data.path, prepared, chosen.input)
+    predicted = (files.table_md5(chosen.input), total, tested, chosen.level, width, changes)
+    newest = md5 == registered["md5"]  # unless predict.model names another version
+    facts = report.Facts(*made, *predicted, training if newest else None)
     files.write_text(files.REPORT, report.markdown(facts))
 
 

@@ -1,11 +1,15 @@
 """Drift: a moved column is found, and rows of the same distribution give no false alarm."""
 
+from functools import reduce
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ridgeline.model import drift
+from ridgeline.model import drift, features
+from ridgeline.tables.writing import as_table
 
 RESAMPLES = 200
 DISTRIBUTIONS = {
@@ -69,3 +73,58 @@ def test_a_shift_by_half_a_standard_deviation_is_found_in_500_rows(name):
     reference, rows = (DISTRIBUTIONS[name](random.normal(x, size=500)) for x in (0, 0.5))
     counts = binned(reference, rows)
     assert drift.population_stability(*counts) > drift.threshold(*counts, columns=10)
+
+
+def table(rows, seed=0, shift=0.0, sites=("a", "b")):
+    random = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "age": random.normal(shift, 1, rows),
+            "width": random.normal(9, 3, rows),
+            "site": random.choice([*sites], rows),
+        }
+    )
+    return as_table(frame)
+
+
+def fitted(rows):
+    preprocessor, statistics = features.fit([rows], ["age", "width"], ["site"], impute=False)
+    drift.keep_profile(preprocessor, statistics, drift.observe(preprocessor, rows))
+    return preprocessor
+
+
+def moved(preprocessor, *parts):
+    observed = reduce(drift.add, (drift.observe(preprocessor, part) for part in parts))
+    return [change.column for change in drift.changes(preprocessor, observed) if change.moved]
+
+
+def test_rows_like_the_training_rows_have_not_moved():
+    assert moved(fitted(table(2000)), table(300, 1), table(700, 2)) == []
+
+
+def test_a_column_that_moved_is_named_whatever_moved_in_it():
+    preprocessor = fitted(table(2000))
+    assert moved(preprocessor, table(1000, 1, shift=1.0)) == ["age"]
+    assert moved(preprocessor, table(1000, 1, sites=("a", "b", "new"))) == ["site"]
+    missing = table(1000, 1).to_pandas()
+    missing.loc[::4, "width"] = None
+    assert moved(preprocessor, as_table(missing)) == ["width"]
+
+
+def test_200_tables_like_the_training_rows_give_no_warning():
+    preprocessor = fitted(table(2000))
+    alarms = sum(bool(moved(preprocessor, table(500, seed))) for seed in range(1, 201))
+    assert alarms <= 1
+
+
+def test_a_model_without_a_profile_has_no_changes():
+    preprocessor, _ = features.fit([table(50)], ["age"], ["site"], impute=False)
+    assert drift.changes(preprocessor, drift.observe(preprocessor, table(50))) == []
+    assert drift.outside(preprocessor, table(50)) == {}
+
+
+def test_values_outside_the_training_range_are_counted_and_missing_ones_are_not():
+    preprocessor = fitted(table(2000))
+    ages = [-99.0, 0.0, None, 99.0]
+    rows = as_table(pd.DataFrame({"age": ages, "width": 9.0, "site": "a"}))
+    assert drift.outside(preprocessor, rows) == {"age": 2}

@@ -55,12 +55,6 @@ def test_the_smallest_and_largest_values_are_those_of_all_parts(rows: int) -> No
     assert total.largest.tolist() == INCOMPLETE[[*NUMERIC]].max().tolist()
 
 
-def test_values_outside_the_range_are_counted_and_missing_ones_are_not() -> None:
-    ranges = {"min": {"age": 3.0, "weight": 0.0}, "max": {"age": 4.0, "weight": 99.0}}
-    assert features.outside(ranges, as_table(INCOMPLETE)) == {"age": 2}
-    assert features.outside({}, as_table(INCOMPLETE)) == {}
-
-
 def scikit_learn(frame, numeric=NUMERIC, categorical=CATEGORICAL, *, impute=False):
     scale, encode = StandardScaler(), OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     if impute:

@@ -40,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> predict.Predicted:
     (folder / "written").mkdir()
     wanted = contract.Contract("case", None, ("site",), ("age", "tail"))
     [part] = reading.open_table(folder / "table", wanted.columns, wanted.numbers).parts()
-    rows = partial(predict.predict_rows, model, "case", "tail", 0.5, 1.5, {})
+    rows = partial(predict.predict_rows, model, "case", "tail", 0.5, 1.5)
     return write_predictions(
         rows, wanted, Path("out"), folder / "written", folder / "hashes", part
     )[0]

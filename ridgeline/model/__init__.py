@@ -5,6 +5,7 @@ These work on arrays and rows in memory, and do not use the settings, MLflow or 
 
 __all__ = [
     "charts",
+    "drift",
     "features",
     "intervals",
     "leave_one_out",

@@ -9,6 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ridgeline.model.drift import Change
+
 Array = npt.NDArray[np.float64]
 SHOWN_FEATURES, SHOWN_KEYS = 40, 20
 PREDICTED, ACTUAL, QUIET = "#0b6e99", "#d9730d", "#9b9a97"
@@ -63,6 +65,28 @@ def predictions(rows: pd.DataFrame, key: str, target: str) -> dict[str, Figure]:
         ),
         "predicted_against_actual": predicted_against_actual(predicted, actual, target),
     }
+
+
+def drift(changes: Sequence[Change]) -> Figure:
+    """Draw the population stability index of each column, and the one above which it has moved."""
+    shown = changes[:SHOWN_FEATURES][::-1]
+    figure, axes = _figure(
+        "Change from the training rows by column",
+        "population stability index (above the mark, a column has moved)",
+        "",
+        height=max(2.5, 0.25 * len(shown) + 1),
+    )
+    if not shown:
+        _say(axes, "the model has no profile of its training rows")
+        return figure
+    places = np.arange(len(shown))
+    colors = [ACTUAL if change.moved else PREDICTED for change in shown]
+    axes.barh(places, [change.psi for change in shown], height=0.8, color=colors)
+    limits = [change.threshold for change in shown]
+    axes.scatter(limits, places, color=QUIET, marker="|", s=120)
+    axes.set_yticks(places, [_label(change.column, 30) for change in shown])
+    axes.set_ylim(-1, len(shown))
+    return figure
 
 
 def lines_by_row(

@@ -1,7 +1,7 @@
 """Preprocessing, fitted in one pass over the parts of the training rows."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
@@ -189,7 +189,7 @@ def matrix(preprocessor: ColumnTransformer, table: pa.Table) -> Array:
     features = np.empty((len(preprocessor.get_feature_names_out()), len(table)))
     end = 0
     for kind, transformer, columns in preprocessor.transformers_:
-        last = _last_step(transformer)
+        last = last_step(transformer)
         filled = transformer[0].statistics_ if isinstance(transformer, Pipeline) else None
         if kind == NUMERIC:
             first, end = end, end + len(columns)
@@ -211,7 +211,7 @@ def matrix(preprocessor: ColumnTransformer, table: pa.Table) -> Array:
 
 def scaler_of(preprocessor: ColumnTransformer) -> StandardScaler:
     """Return the fitted scaler of the numeric columns."""
-    return _last_step(preprocessor.named_transformers_[NUMERIC])
+    return last_step(preprocessor.named_transformers_[NUMERIC])
 
 
 def typical_row(preprocessor: ColumnTransformer) -> pd.DataFrame:
@@ -221,7 +221,7 @@ def typical_row(preprocessor: ColumnTransformer) -> pd.DataFrame:
     """
     row: dict[str, float | str] = {}
     for kind, transformer, columns in preprocessor.transformers_:
-        fitted = _last_step(transformer)
+        fitted = last_step(transformer)
         values = fitted.mean_ if kind == NUMERIC else [known[0] for known in fitted.categories_]
         row |= dict(zip(columns, values, strict=True))
     return pd.DataFrame([row])
@@ -232,7 +232,7 @@ def unknown_categories(preprocessor: ColumnTransformer, table: pa.Table) -> dict
     unknown: dict[str, Unknown] = {}
     for kind, transformer, columns in preprocessor.transformers_:
         if kind == CATEGORICAL:
-            for name, known in zip(columns, _last_step(transformer).categories_, strict=True):
+            for name, known in zip(columns, last_step(transformer).categories_, strict=True):
                 texts = table[name].drop_null()
                 others = texts.filter(pc.invert(pc.is_in(texts, pa.array(known, pa.string()))))
                 if len(others):
@@ -241,21 +241,9 @@ def unknown_categories(preprocessor: ColumnTransformer, table: pa.Table) -> dict
     return unknown
 
 
-def outside(ranges: Mapping[str, Mapping[str, float]], table: pa.Table) -> Counter[str]:
-    """Count, for each column that has any, the rows whose value is outside the column's range.
-
-    Parameters
-    ----------
-    ranges : mapping of str
-        Their smallest and largest values in the training rows, as ``min`` and ``max``; or empty.
-    table : Table
-        The rows; a missing value is not outside.
-    """
-    found = Counter[str]()
-    for name, smallest in ranges.get("min", {}).items():
-        [values] = numbers(table, [name])
-        found[name] = int(((values < smallest) | (values > ranges["max"][name])).sum())
-    return +found  # without zeros
+def columns(preprocessor: ColumnTransformer) -> dict[str, tuple[str, ...]]:
+    """Return the raw columns that a preprocessor takes, by kind: `NUMERIC` and `CATEGORICAL`."""
+    return {kind: (*names,) for kind, _, names in preprocessor.transformers_}
 
 
 def lacking(
@@ -296,5 +284,6 @@ def _most_frequent(counts: Counter[str]) -> str:
     return min(counts, key=lambda value: (-counts[value], value))
 
 
-def _last_step(transformer: StandardScaler | OneHotEncoder | Pipeline) -> StandardScaler:
+def last_step(transformer: StandardScaler | OneHotEncoder | Pipeline) -> Any:
+    """Return the scaler or encoder, which may be behind an imputer."""
     return transformer[-1] if isinstance(transformer, Pipeline) else transformer

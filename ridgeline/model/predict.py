@@ -1,7 +1,7 @@
 """Predictions for the rows of a table, and a summary of them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.pipeline import Pipeline
 
-from ridgeline.model import features, scoring
+from ridgeline.model import drift, features, scoring
 from ridgeline.tables.reading import numbers
 
 PLOTTED_ROWS = 500  # the first ones; more would be unreadable
@@ -20,8 +20,9 @@ class Predicted(NamedTuple):
 
     `sums` is the result of `scoring.sums`; `plotted` holds the first rows; `unknown`, by column,
     categories that are not in the training rows, and `outside` the number of values outside the
-    range of the training rows; `incomplete` counts rows without a prediction, `covered` those
-    whose actual value is in the interval; None if there are no intervals.
+    range of the training rows; `observed` is the result of `drift.observe`; `incomplete` counts
+    rows without a prediction, `covered` those whose actual value is in the interval; None if there
+    are no intervals.
     """
 
     rows: int
@@ -29,11 +30,12 @@ class Predicted(NamedTuple):
     plotted: pa.Table
     unknown: dict[str, features.Unknown]
     outside: Counter[str]
+    observed: drift.Observed
     incomplete: int
     covered: int | None
 
 
-NONE = Predicted(0, scoring.NONE, pa.table({}), {}, Counter(), 0, 0)
+NONE = Predicted(0, scoring.NONE, pa.table({}), {}, Counter(), {}, 0, 0)
 
 
 def predict_rows(
@@ -42,7 +44,6 @@ def predict_rows(
     target: str | None,
     baseline: float,
     half_width: float | None,
-    ranges: Mapping[str, Mapping[str, float]],
     table: pa.Table,
 ) -> tuple[pa.Table, Predicted]:
     """Predict the rows of a table.
@@ -57,8 +58,6 @@ def predict_rows(
         The baseline's prediction for every row.
     half_width : float or None
         Half the width of the prediction intervals, in the target's unit; None if it is unknown.
-    ranges : mapping of str
-        As for `features.outside`.
     table : Table
         Raw columns, numeric ones as float64 and others as text.
 
@@ -71,7 +70,8 @@ def predict_rows(
     """
     preprocessor = model["preprocessor"]
     unknown = features.unknown_categories(preprocessor, table)
-    outside = features.outside(ranges, table)
+    outside = drift.outside(preprocessor, table)
+    observed = drift.observe(preprocessor, table)
     predicted = np.full(len(table), np.nan)
     usable = np.ones(len(table), bool)
     if not features.imputes(preprocessor):
@@ -98,7 +98,8 @@ def predict_rows(
             covered = int(((lower <= both[0]) & (both[0] <= upper)).sum())
     first = rows.take(np.arange(min(len(rows), PLOTTED_ROWS)))  # a slice keeps all rows alive
     incomplete = len(rows) - int(usable.sum())
-    return rows, Predicted(len(rows), sums, first, unknown, outside, incomplete, covered)
+    summary = (sums, first, unknown, outside, observed, incomplete, covered)
+    return rows, Predicted(len(rows), *summary)
 
 
 def add(a: Predicted, b: Predicted) -> Predicted:
@@ -112,8 +113,9 @@ def add(a: Predicted, b: Predicted) -> Predicted:
     }
     sums, incomplete = scoring.add(a.sums, b.sums), a.incomplete + b.incomplete
     covered = None if a.covered is None or b.covered is None else a.covered + b.covered
-    outside = a.outside + b.outside
-    return Predicted(a.rows + b.rows, sums, plotted, unknown, outside, incomplete, covered)
+    outside, observed = a.outside + b.outside, drift.add(a.observed, b.observed)
+    summary = (sums, plotted, unknown, outside, observed, incomplete, covered)
+    return Predicted(a.rows + b.rows, *summary)
 
 
 def warnings(total: Predicted) -> Iterator[str]:

@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from ridgeline.files import EFFECTS, PLOTS
 from ridgeline.model import features
+from ridgeline.model.drift import Change
 from ridgeline.model.predict import Predicted
 
 Values = Mapping[str, Any]
@@ -37,7 +38,8 @@ class Facts(NamedTuple):
     `model` is a pipeline of a preprocessor and a regressor, and `md5` its file's, None if unknown.
     `prepared` is what ``metrics/prepare.json`` holds of the table `data`, and `total` and `tested`
     are the summary and the metrics of the predictions of the table `input`; its md5 is None if it
-    is not on this machine. `half_width` is that of the intervals at `level`; None if unknown.
+    is not on this machine. `half_width` is that of the intervals at `level`; None if unknown;
+    `changes` is the result of `drift.changes`.
     `training` is None if the model is not the one just trained, but an older version.
     """
 
@@ -52,6 +54,7 @@ class Facts(NamedTuple):
     tested: Values
     level: float
     half_width: float | None
+    changes: Sequence[Change]
     training: Training | None
 
 
@@ -177,9 +180,11 @@ def _limits(facts: Facts) -> Iterator[str]:
     scored = facts.tested["rows"]["scored"]
     yield "## Known limits"
     found = []
-    if facts.training:
+    if facts.changes:
         outside = _counts(total.outside) or "none"
         found.append(f"Values outside the range of the training rows: {outside}.")
+        moved = ", ".join(code(change.column) for change in facts.changes if change.moved) or "none"
+        found.append(f"Columns distributed otherwise than in the training rows: {moved}.")
     unknown = _counts({name: known.rows for name, known in total.unknown.items()}) or "none"
     found.append(f"Rows with a category that is not in the training rows: {unknown}.")
     found.append(f"Rows without a prediction because a value is missing: {total.incomplete:,}.")
@@ -205,6 +210,8 @@ def _limits(facts: Facts) -> Iterator[str]:
     if 0 < scored < FEW_ROWS:
         found.append(f"Few rows with an actual value: {scored}. See the intervals of the metrics.")
     yield "\n".join(f"- {text}" for text in found)
+    if facts.changes:
+        yield _figure("Change from the training rows by column", "drift.png")
 
 
 def _restoring(facts: Facts) -> Iterator[str]:
