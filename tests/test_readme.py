@@ -29,7 +29,7 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 # CI runs these on this very checkout; a test can't run the tests.
-RUN_BY_CI = {"make test", "make drills", "make check"}
+RUN_BY_CI = {"make test", "make test-airflow", "make drills", "make check"}
 # These need ports that others may have, another remote, or more machines: other tests run them so.
 RUN_ELSEWHERE = {
     "tests/test_store.py": {"make env", "cp .env.example .env", "make services", "make repro push"},
@@ -51,6 +51,10 @@ RUN_ELSEWHERE = {
         "dask scheduler --host 10.0.0.1 --port 8786",
         "dask worker tcp://10.0.0.1:8786 --nworkers auto --nthreads 1",
         "export DASK_SCHEDULER_ADDRESS=tcp://10.0.0.1:8786",
+    },
+    "tests/test_scheduling.py": {
+        "deploy/nightly.sh",
+        "cp deploy/github/pipeline.yml .github/workflows/",
     },
     "tests/test_init.py": {"make init TABLE=../diamonds.csv TARGET=price"},
     "tests/test_bench.py": {
