@@ -5,13 +5,13 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro init backfill promote rollback test test-fast drills check bench bench-scale ui env services push pull lock docs clean
+.PHONY: help repro init backfill promote rollback test test-fast test-airflow drills check bench bench-scale ui env services push pull lock docs clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 repro: .venv/installed  ## run the stages of the pipeline that are out of date
-	@python -m services.run dvc repro
+	@python -m services.run dvc --wait-for-lock repro
 
 init: .venv/installed  ## begin with your own table: make init TABLE=my.csv TARGET=column
 	@python -m ridgeline init "$(TABLE)" --target "$(TARGET)" $(if $(KEY),--key "$(KEY)") $(if $(NAME),--name "$(NAME)")
@@ -33,6 +33,9 @@ drills: .venv/installed-dev .venv/installed-services  ## run the drills, as CI d
 
 test-fast: .venv/installed-dev  ## run the tests that start no DVC or MLflow and take no seconds
 	pytest -n auto -m "not slow"
+
+test-airflow: .venv/installed-dev deploy/airflow/.venv/installed  ## run the DAG in deploy/airflow in an Airflow of its own
+	pytest tests/test_airflow.py
 
 check: .venv/installed-dev  ## check format, lint and types
 	ruff format --check .
@@ -58,7 +61,8 @@ push pull: .venv/installed  ## push data and models to the team's S3 store, or p
 	@python -m services.run dvc $@ || { python -m services.buckets --check; exit 1; }
 
 lock: .venv/installed  ## pin the newest versions that requirements*.in allow and that are at least a week old
-	for name in requirements requirements-services requirements-dev requirements-dask; do \
+	for name in requirements requirements-services requirements-dev requirements-dask \
+		deploy/airflow/requirements; do \
 		uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 			--exclude-newer "1 week" --generate-hashes --upgrade $$name.in -o $$name.txt || exit; \
 	done
@@ -68,7 +72,7 @@ docs: .venv/installed  ## write params.schema.json and docs/settings.md from the
 	@python -m ridgeline.reference
 
 clean:  ## remove the virtual environment and the tools' caches; data and models are kept
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv deploy/airflow/.venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # pip installs uv, at the version and hash in the lock; uv installs the other packages.
 .venv/installed: requirements.txt
@@ -86,4 +90,9 @@ clean:  ## remove the virtual environment and the tools' caches; data and models
 .venv/installed-services: requirements-services.txt .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
 		--requirement requirements-services.txt
+	@touch $@
+
+deploy/airflow/.venv/installed: deploy/airflow/requirements.txt .venv/installed
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python deploy/airflow/.venv
+	$(BIN)/uv pip sync --quiet --python deploy/airflow/.venv/bin/python --compile-bytecode $<
 	@touch $@

@@ -57,6 +57,11 @@ RUN_ELSEWHERE = {
         "dvc exp run --queue -S train.model=sklearn.linear_model.LinearRegression,sklearn.svm.SVR",
         "dvc queue start",
     },
+    "tests/test_scheduling.py": {
+        "deploy/nightly.sh",
+        "cp deploy/github/pipeline.yml .github/workflows/",
+    },
+    "tests/test_airflow.py": {"make test-airflow"},
     "tests/test_init.py": {"make init TABLE=../diamonds.csv TARGET=price"},
     "tests/test_bench.py": {
         "python -m bench.scale --kind csv --rows 1000000",
