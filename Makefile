@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro init backfill promote rollback test test-fast test-airflow drills check bench bench-scale ui env services push pull lock docs clean
+.PHONY: help repro init backfill promote rollback test test-fast test-airflow drills check bench bench-scale ui serve env services push pull lock docs clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,10 @@ bench-scale: .venv/installed  ## time each stage on more and more rows, and the 
 
 ui: .venv/installed  ## serve MLflow's UI for the local store at http://127.0.0.1:5000
 	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+
+serve: PORT = 5001
+serve: .venv/installed  ## serve the champion over HTTP on this machine: make serve PORT=5001 WORKERS=1
+	@python -m services.run python -m ridgeline serve --port $(PORT) --workers $(or $(WORKERS),1)
 
 env:  ## create .env, or complete it, with random passwords
 	@$(PYTHON) -m services.passwords

@@ -1,12 +1,16 @@
 """The commands that are not stages of the pipeline: ``python -m ridgeline --help``."""
 
 import argparse
+import os
+import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from ridgeline import config
-from ridgeline.errors import exit_on_error
+from ridgeline.errors import RidgelineError, exit_on_error
+
+LOOPBACK = "127.0.0.1"
 
 
 def main() -> None:
@@ -20,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; each stores the function to run as ``run``."""
     root = argparse.ArgumentParser(
         prog="python -m ridgeline",
-        description="Begin with a table of your own; trace, restore and promote registered models. "
+        description="Begin with a table of your own; trace, restore, promote and serve models. "
         "Set MLFLOW_TRACKING_URI to use a store other than mlflow.db in this folder.",
     )
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -107,6 +111,16 @@ def parser() -> argparse.ArgumentParser:
         description="Make the version with the alias previous champion again.",
     )
     rollback.set_defaults(run=_promote, version="previous")
+
+    serve = commands.add_parser(
+        "serve",
+        help="serve the champion over HTTP on this machine",
+        description="Serve the champion by MLflow's scoring server on 127.0.0.1, which asks for no "
+        "login. A later champion is not followed: docs/serving.md shows how to move over to it.",
+    )
+    serve.add_argument("--port", type=int, default=5001, help="the port to listen on")
+    serve.add_argument("--workers", type=int, default=1, help="the number of processes")
+    serve.set_defaults(run=_serve)
     return root
 
 
@@ -173,6 +187,26 @@ def _promote(arguments: argparse.Namespace) -> int:
     version = champion.promote(registry, arguments.version)
     print(f"{registry.name} version {number(version)} is champion")
     return 0
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from ridgeline.tracking import champion, store
+    from ridgeline.tracking.registry import Registry, number
+
+    registry = Registry(store.connect(), config.load().register.model)
+    version = number(registry.selected(champion.CHAMPION))
+    try:
+        socket.create_server((LOOPBACK, arguments.port)).close()
+    except (OSError, OverflowError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        message = f"port {arguments.port} can't be used ({reason}); choose another"
+        raise RidgelineError(message) from None
+    url = f"http://{LOOPBACK}:{arguments.port}"
+    print(f"{registry.name} version {version}: {url}/invocations", flush=True)
+    model = ["--model-uri", f"models:/{registry.name}/{version}", "--env-manager", "local"]
+    place = ["--host", LOOPBACK, "--port", str(arguments.port)]
+    command = ["mlflow", "models", "serve", *model, *place, "--workers", str(arguments.workers)]
+    os.execvp(command[0], command)  # noqa: S606 - no shell is needed
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from project import MODEL, PROGRAMS, ROOT, STAGES, environment, ran, run, runs, store, sweep_ends
+from project import MODEL, ROOT, STAGES, environment, installed, ran, run, runs, store, sweep_ends
 
 from ridgeline.tracking import records
 
@@ -33,6 +33,15 @@ RUN_BY_CI = {"make test", "make drills", "make check"}
 # These need ports that others may have, another remote, or more machines: other tests run them so.
 RUN_ELSEWHERE = {
     "tests/test_store.py": {"make env", "cp .env.example .env", "make services", "make repro push"},
+    "tests/test_serving.py": {
+        "make serve",
+        "make serve PORT=5002",
+        "head -3 data/raw/possum.csv | curl -sH 'Content-Type: text/csv' --data-binary @- "
+        "127.0.0.1:5001/invocations",
+        "sudo cp deploy/nginx.conf /etc/nginx/conf.d/champion.conf",
+        "sudo nginx -s reload",
+        "curl -sf --retry 60 --retry-delay 1 --retry-connrefused 127.0.0.1:5002/ping",
+    },
     "tests/test_team.py": {
         "make pull repro",
         "cp /from/a/safe/place/.env .env",
@@ -165,6 +174,11 @@ CHECKS: dict[str, Callable[[Path, Done], None]] = {
     "python -m ridgeline lineage models:/Reg_RidgeCV_possums/3 --restore ../version-3": (
         version_3_is_restored
     ),
+    "python -m ridgeline predict @champion data/raw/possum.csv -o ../predicted.csv": (
+        says("101 of 104 rows predicted by Reg_RidgeCV_possums version ")
+    ),
+    "python -m ridgeline predict models:/Reg_RidgeCV_possums/1 data/raw -o ../predicted "
+    "--fail-on-drift": says("version 1: ../predicted\n"),
     "make promote VERSION=2": champion_is_version(2),
     "make rollback": champion_is_version(1),
     "make backfill": says("nothing was written"),
@@ -173,10 +187,7 @@ CHECKS: dict[str, Callable[[Path, Done], None]] = {
 
 @pytest.fixture(scope="module")
 def project(fresh: Path) -> Path:
-    (fresh / ".venv").symlink_to(PROGRAMS.parent)
-    for lock_file in fresh.glob("requirements*.txt"):
-        os.utime(lock_file, (0, 0))  # what is installed here is up to date
-    return fresh
+    return installed(fresh)
 
 
 def test_no_command_is_without_a_check() -> None:
