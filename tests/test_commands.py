@@ -7,7 +7,7 @@ from project import ROOT, run
 
 from ridgeline import __main__ as ridgeline
 
-COMMANDS = ["init", "predict", "lineage", "backfill", "promote", "rollback"]
+COMMANDS = ["init", "predict", "lineage", "diff", "backfill", "promote", "rollback"]
 
 
 def help_of(*arguments: str) -> str:

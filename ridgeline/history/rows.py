@@ -146,19 +146,22 @@ def _contained(values: Hashes, within: Hashes) -> npt.NDArray[np.bool_]:
 
 
 def _joined(files: tuple[Sequence[Path], Sequence[Path]], bounds: tuple[int, int]) -> Joined:
-    a, b = (_range(side, bounds) for side in files)
-    common, in_a, in_b = np.intersect1d(a[0], b[0], assume_unique=True, return_indices=True)
-    changed = common[a[1][in_a] != b[1][in_b]]
-    added, removed = (np.setdiff1d(x[0], common) for x in (b, a))
-    return Joined(added, removed, changed, common)
+    (a, a_values), (b, b_values) = (_range(side, bounds) for side in files)
+    in_a, in_b = _contained(b, a), _contained(a, b)
+    changed = a[in_b][a_values[in_b] != b_values[in_a]]
+    return Joined(added=b[~in_a], removed=a[~in_b], changed=changed, common=a[in_b])
 
 
 def _range(files: Sequence[Path], bounds: tuple[int, int]) -> Hashes:
-    """Return the hashes of keys in a range and of their values, shape (2, n)."""
+    """Return the hashes of keys in a range, ascending, and of their values, shape (2, n)."""
     spans = [np.zeros((2, 0), np.uint64)]
     low, high = np.array(bounds, np.uint64)
     for file in files:
         both = np.load(file, mmap_mode="r")
         first, last = both[0].searchsorted(low), both[0].searchsorted(high, "right")
         spans.append(np.array(both[:, first:last]))  # a view would keep the file open
-    return np.concatenate(spans, axis=1)
+    together = np.concatenate(spans, axis=1)
+    together = together[:, together[0].argsort()]
+    once = np.ones(together.shape[1], bool)  # two keys may have the same hash
+    once[1:] = together[0, 1:] != together[0, :-1]
+    return together[:, once]
