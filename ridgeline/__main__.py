@@ -80,6 +80,19 @@ def parser() -> argparse.ArgumentParser:
     lineage.add_argument("--restore", metavar="DIR", type=Path, help="an empty or new folder")
     lineage.set_defaults(run=_lineage)
 
+    diff = commands.add_parser(
+        "diff",
+        help="explain how two versions, commits or experiments differ",
+        description="Explain how two states of the project differ: their params, code, rows by "
+        "key, distributions of columns, metrics and coefficients.",
+    )
+    for name in ("a", "b"):
+        diff.add_argument(
+            name, metavar=name.upper(), help="3, champion, a commit or branch, or an experiment"
+        )
+    diff.add_argument("--markdown", action="store_true", help="print Markdown tables")
+    diff.set_defaults(run=_diff)
+
     backfill = commands.add_parser(
         "backfill",
         help="write to MLflow the runs and versions of dvc.lock that are missing there",
@@ -165,6 +178,13 @@ def _lineage(arguments: argparse.Namespace) -> int:
     from ridgeline.history import lineage
 
     lineage.show(arguments.of, arguments.restore)
+    return 0
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from ridgeline.history import diff
+
+    diff.show(arguments.a, arguments.b, markdown=arguments.markdown)
     return 0
 
 

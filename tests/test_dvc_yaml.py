@@ -164,7 +164,7 @@ ARROWS = {
     "intake": {"config", "tables"},
     "model": {"tables"},
     "tracking": {"config", "model", "tables"},
-    "history": {"config", "tracking"},
+    "history": {"config", "intake", "model", "tables", "tracking"},
 }
 
 

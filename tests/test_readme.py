@@ -179,6 +179,9 @@ CHECKS: dict[str, Callable[[Path, Done], None]] = {
     ),
     "python -m ridgeline predict models:/Reg_RidgeCV_possums/1 data/raw -o ../predicted "
     "--fail-on-drift": says("version 1: ../predicted\n"),
+    "python -m ridgeline diff 1 2": says("train.alphas"),
+    "python -m ridgeline diff previous champion": says("train.alphas"),
+    "python -m ridgeline diff HEAD~1 HEAD --markdown": says("## Metrics"),
     "make promote VERSION=2": champion_is_version(2),
     "make rollback": champion_is_version(1),
     "make backfill": says("nothing was written"),

@@ -3,4 +3,4 @@
 Used by the commands of ``python -m ridgeline``, not by the stages.
 """
 
-__all__ = ["backfill", "lineage", "revisions"]
+__all__ = ["backfill", "diff", "lineage", "revisions"]

@@ -78,7 +78,7 @@ def show(of: str, folder: Path | None) -> None:
     print(*_described(origin, trace(client, origin)), sep="\n")
     found = revisions.holding(origin.tags)
     if found is None:
-        raise RevisionError(_not_in_git(origin))
+        raise RevisionError(not_in_git(origin))
     revision, exactly = found
     match = "it" if exactly else "the same outputs, made from other data, code or params"
     print(f"\n{revision} contains {match}.")
@@ -267,7 +267,8 @@ def _commands(of: str, origin: Origin, revision: Revision) -> Iterator[str]:
     yield f"  dvc pull --with-deps {origin.stage}"
 
 
-def _not_in_git(origin: Origin) -> str:
+def not_in_git(origin: Origin) -> str:
+    """Return the error for a version or run that no commit or experiment contains."""
     tags = origin.tags
     commit = f"commit {tags[COMMIT][:12]}" if COMMIT in tags else "no commit is known"
     changed = " with uncommitted changes" if tags.get(DIRTY) == "true" else ""
