@@ -1,8 +1,9 @@
 """Latency and throughput of `make serve`: ``python -m bench.serve``, where `dvc repro` has run.
 
-Clients send the possums' rows over kept connections, from this process, and so share the cores with
-the server. A latency is that of one row at a time; rows a second are those of four clients that
-send one batch after the other. Medians of the rounds.
+Clients send the possums' rows from this process, and so share the cores with the server. A latency
+is that of one row at a time, over a kept connection or over a new one for each request. Rows a
+second are those of four clients that each send one batch after the other, over new connections as
+nginx does. Medians of the rounds.
 """
 
 import http.client
@@ -24,7 +25,8 @@ from ridgeline import config
 
 ROUNDS = 5
 WORKERS = (1, 2)
-BATCHES = {1: 250, 100: 100, 10_000: 5}  # rows: requests of each client in a round
+BATCHES = {1: 100, 100: 50, 10_000: 4}  # rows: requests of each client in a round
+LATENCIES = 200  # requests in a round
 CLIENTS = 4
 HEADERS = {"Content-Type": "application/json"}
 READY = 120  # seconds, at most
@@ -37,18 +39,26 @@ def main() -> None:
     bodies = {size: body(rows, size) for size in BATCHES}
     print(f"medians of {ROUNDS} rounds, {CLIENTS} clients, {os.cpu_count()} cores\n")
     sizes = " | ".join(f"rows/s, batches of {size:,}" for size in BATCHES)
-    print(f"| workers | p50, ms | p95, ms | {sizes} |\n|{' ---: |' * (3 + len(BATCHES))}")
+    times = "kept: p50, ms | p95, ms | new: p50, ms | p95, ms"
+    print(f"| workers | {times} | {sizes} |\n|{' ---: |' * (5 + len(BATCHES))}")
     for workers in WORKERS:
         with served(workers) as port:
             for content in bodies.values():
                 rate(port, content, 20)  # the first requests of a process are slower
-            times = [quantiles(port, bodies[1], 300) for _ in range(ROUNDS)]
-            p50, p95 = (statistics.median(column) for column in zip(*times, strict=True))
+            latencies = [
+                statistics.median(column)
+                for send in (ask, ask_anew)
+                for column in zip(
+                    *(quantiles(send(port, bodies[1], LATENCIES)) for _ in range(ROUNDS)),
+                    strict=True,
+                )
+            ]
             rates = [
                 size * statistics.median(rate(port, bodies[size], count) for _ in range(ROUNDS))
                 for size, count in BATCHES.items()
             ]
-        cells = [f"{workers}", f"{p50:.1f}", f"{p95:.1f}", *(f"{value:,.0f}" for value in rates)]
+        cells = [f"{workers}", *(f"{1000 * seconds:.0f}" for seconds in latencies)]
+        cells += [f"{value:,.0f}" for value in rates]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
@@ -107,17 +117,22 @@ def ask(port: int, content: bytes, count: int) -> list[float]:
     return times
 
 
-def quantiles(port: int, content: bytes, count: int) -> tuple[float, float]:
-    """Return the median and the 95 % quantile of the milliseconds of a request."""
-    cuts = statistics.quantiles(ask(port, content, count), n=20)
-    return 1000 * cuts[9], 1000 * cuts[18]
+def ask_anew(port: int, content: bytes, count: int) -> list[float]:
+    """Return the seconds that each of some requests took, sent over a connection of its own."""
+    return [ask(port, content, 1)[0] for _ in range(count)]
+
+
+def quantiles(times: list[float]) -> tuple[float, float]:
+    """Return the median and the 95 % quantile."""
+    cuts = statistics.quantiles(times, n=20)
+    return cuts[9], cuts[18]
 
 
 def rate(port: int, content: bytes, count: int) -> float:
     """Return the requests per second of all clients."""
     started = time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as threads:
-        list(threads.map(lambda _: ask(port, content, count), range(CLIENTS)))
+        list(threads.map(lambda _: ask_anew(port, content, count), range(CLIENTS)))
     return CLIENTS * count / (time.perf_counter() - started)
 
 
