@@ -20,11 +20,14 @@ Diff = Callable[..., tuple[int | str, str]]
 EXPERIMENT = "puffy-cat"
 
 
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
+
+
 @pytest.fixture(scope="module")
 def history(reproduced: Path) -> Path:
     """A project with a commit, one of other rows, code and penalty, and an experiment with that."""
     project = reproduced
-    run("git", "commit", "--quiet", "--all", "--amend", "--no-edit", cwd=project)
+    run("git", "commit", "--quiet", "--all", "--amend", "--no-edit", "--allow-empty", cwd=project)
     run("git", "tag", "first", cwd=project)
     raw = project / "data/raw/possum.csv"
     table = pd.read_csv(raw, dtype=str)
@@ -88,7 +91,6 @@ def section(out: str, title: str) -> str:
     return found
 
 
-@pytest.mark.slow
 def test_params_code_rows_columns_metrics_and_coefficients_are_explained(
     diff: Diff, here: Path
 ) -> None:
@@ -121,7 +123,6 @@ def test_params_code_rows_columns_metrics_and_coefficients_are_explained(
     assert "  belly" in section(out, "Coefficients")
 
 
-@pytest.mark.slow
 def test_a_state_does_not_differ_from_itself(diff: Diff) -> None:
     _, out = diff("first", "first")
     sections = out.strip().split("\n\n")[1:]
@@ -129,14 +130,12 @@ def test_a_state_does_not_differ_from_itself(diff: Diff) -> None:
     assert all(text.endswith(": no differences") for text in sections)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["1", "v1", f"models:/{MODEL}/1", "@oldest", "oldest", "first"])
 def test_a_version_an_alias_and_a_commit_name_the_same_state(here: Path, name: str) -> None:
     commit = states.find(config.load(), name).revision.commit
     assert git(here, "show", f"{commit}:dvc.lock") == git(here, "show", "first:dvc.lock")
 
 
-@pytest.mark.slow
 def test_an_experiment_is_compared_by_its_name(diff: Diff) -> None:
     _, out = diff("second", EXPERIMENT)
     assert f"experiment {EXPERIMENT}" in section(out, "States")
@@ -145,7 +144,6 @@ def test_an_experiment_is_compared_by_its_name(diff: Diff) -> None:
         assert section(out, same) == f"{same}: no differences"
 
 
-@pytest.mark.slow
 def test_markdown_has_a_table_for_each_section_with_differences(diff: Diff) -> None:
     _, out = diff("first", "second", "--markdown")
     tokens = MarkdownIt("gfm-like", {"linkify": False}).disable("linkify").parse(out)
@@ -153,7 +151,6 @@ def test_markdown_has_a_table_for_each_section_with_differences(diff: Diff) -> N
     assert r"Newer possums \| a larger penalty" in out
 
 
-@pytest.mark.slow
 def test_a_name_of_nothing_is_one_line(diff: Diff) -> None:
     status, out = diff("nobody", "first")
     assert out == ""
@@ -163,7 +160,6 @@ def test_a_name_of_nothing_is_one_line(diff: Diff) -> None:
     )
 
 
-@pytest.mark.slow
 def test_a_name_of_two_states_is_an_error_that_lists_them(diff: Diff, history: Path) -> None:
     run("git", "tag", "v2", "first", cwd=history)
     first = git(history, "rev-parse", "first").strip()
@@ -174,7 +170,6 @@ def test_a_name_of_two_states_is_an_error_that_lists_them(diff: Diff, history: P
     )
 
 
-@pytest.mark.slow
 def test_a_commit_without_a_lock_is_an_error(diff: Diff, history: Path) -> None:
     run("git", "checkout", "--quiet", "--orphan", "empty", cwd=history)
     run("git", "rm", "--quiet", "--cached", "dvc.lock", cwd=history)
@@ -186,14 +181,12 @@ def test_a_commit_without_a_lock_is_an_error(diff: Diff, history: Path) -> None:
     )
 
 
-@pytest.mark.slow
 def test_a_state_of_other_code_than_its_lock_is_noted(diff: Diff) -> None:
     _, out = diff("first", "second~1")
     notes = " ".join(section(out, "States").split())
     assert "contains other code than its dvc.lock was written with: ridgeline/model" in notes
 
 
-@pytest.mark.slow
 def test_what_is_not_in_the_cache_is_named_and_the_rest_compared(diff: Diff, history: Path) -> None:
     cache, away = history / ".dvc/cache", history / ".dvc/away"
     shutil.move(cache, away)
