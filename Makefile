@@ -1,11 +1,12 @@
 # `make` lists the commands.
 PYTHON ?= python3
 PORT ?= 5000
+BASE ?= origin/main
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help repro init backfill promote rollback test test-fast test-airflow drills check bench bench-scale ui serve env services push pull lock docs clean
+.PHONY: help repro init backfill promote rollback test test-fast test-airflow drills check bench bench-scale report ui serve env services push pull lock docs clean
 
 help:  ## list these commands
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +48,9 @@ bench: .venv/installed  ## compare the time of `dvc repro` with one process that
 
 bench-scale: .venv/installed  ## time each stage on more and more rows, and the same steps in plain pandas
 	python -m bench.scale
+
+report: .venv/installed  ## write what this branch changes, for its reviewers: make report BASE=origin/main
+	@python -m ridgeline changes --base "$(BASE)"
 
 ui: .venv/installed  ## serve MLflow's UI for the local store at http://127.0.0.1:5000
 	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1

@@ -93,6 +93,18 @@ def parser() -> argparse.ArgumentParser:
     diff.add_argument("--markdown", action="store_true", help="print Markdown tables")
     diff.set_defaults(run=_diff)
 
+    changes = commands.add_parser(
+        "changes",
+        help="write a page of what this branch changes, for its reviewers",
+        description="Write as Markdown what this branch changes in params, metrics, the report and "
+        "figures, and whether dvc.lock is up to date. Needs no data and no MLflow.",
+    )
+    changes.add_argument("--base", default="origin/main", help="compare with this branch or commit")
+    changes.add_argument(
+        "--output", metavar="DIR", type=Path, default=Path("changes"), help="by default changes"
+    )
+    changes.set_defaults(run=_changes)
+
     backfill = commands.add_parser(
         "backfill",
         help="write to MLflow the runs and versions of dvc.lock that are missing there",
@@ -185,6 +197,13 @@ def _diff(arguments: argparse.Namespace) -> int:
     from ridgeline.history import diff
 
     diff.show(arguments.a, arguments.b, markdown=arguments.markdown)
+    return 0
+
+
+def _changes(arguments: argparse.Namespace) -> int:
+    from ridgeline.history import changes
+
+    print(changes.write(arguments.base, arguments.output))
     return 0
 
 

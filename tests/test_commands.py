@@ -7,7 +7,17 @@ from project import ROOT, run
 
 from ridgeline import __main__ as ridgeline
 
-COMMANDS = ["init", "predict", "lineage", "diff", "backfill", "promote", "rollback", "serve"]
+COMMANDS = [
+    "init",
+    "predict",
+    "lineage",
+    "diff",
+    "changes",
+    "backfill",
+    "promote",
+    "rollback",
+    "serve",
+]
 
 
 def help_of(*arguments: str) -> str:

@@ -182,6 +182,7 @@ CHECKS: dict[str, Callable[[Path, Done], None]] = {
     "python -m ridgeline diff 1 2": says("train.alphas"),
     "python -m ridgeline diff previous champion": says("train.alphas"),
     "python -m ridgeline diff HEAD~1 HEAD --markdown": says("## Metrics"),
+    "make report": says("changes/changes.md"),
     "make promote VERSION=2": champion_is_version(2),
     "make rollback": champion_is_version(1),
     "make backfill": says("nothing was written"),
