@@ -267,7 +267,7 @@ def _write(
     used = [*columns[TARGET], *columns[NUMERIC], *columns[CATEGORICAL]]
     missing = table.select(used).to_pandas().isna().any(axis=1).mean()
     settings["prepare"]["missing"] = "impute" if missing > MUCH_MISSING else "drop"
-    settings["register"]["model"] = f"Reg_RidgeCV_{name}"
+    settings["register"]["model"] = name
     settings["register"]["tags"]["data"] = name
     settings["predict"]["output"] = f"predictions/{name}.csv"
     settings["mlflow"]["experiment"] = name
