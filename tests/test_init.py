@@ -187,7 +187,7 @@ def test_repro_succeeds_after_init_with_scikit_learns_metrics(
 
     settings = config.load(project / "params.yaml")
     stem = table.name.partition(".")[0]
-    assert settings.register.model == f"Reg_RidgeCV_{stem}"
+    assert settings.register.model == stem
     assert (settings.mlflow.experiment, settings.register.tags["data"]) == (stem, stem)
     assert not (project / "data/raw/possum.csv").exists()
     rows = {s: pd.read_parquet(project / f"data/prepared/{s}") for s in ("train", "test")}
