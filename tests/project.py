@@ -100,6 +100,11 @@ def ran(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line.split("'")[1] for line in done.stdout.splitlines() if "Running stage" in line]
 
 
+def messages(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return the lines of stderr but for those of progress, which a busy machine shows."""
+    return [line for line in done.stderr.splitlines() if not re.search(r" rows/s, .* left$", line)]
+
+
 def edit(project: Path, old: str, new: str) -> None:
     params = project / "params.yaml"
     assert old in params.read_text()

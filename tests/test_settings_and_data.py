@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from project import MODEL, edit, run, runs, store
+from project import MODEL, edit, messages, run, runs, store
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def test_bad_data_is_refused_and_nothing_is_written(unchanged: Path) -> None:
     parts = sorted((unchanged / "data/prepared").rglob("*"))
     done = run("python", "-m", "stages.prepare", cwd=unchanged, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [
+    assert messages(done) == [
         "error: data/raw/possum.csv breaks the data contract; fix the rows, or the columns that "
         "params.yaml names under data:",
         "  age is not a number in 1 row: case 2 = 'old'",
@@ -54,7 +54,7 @@ def test_a_number_too_large_to_be_squared_is_refused_by_key_and_value(unchanged:
     raw.write_text(raw.read_text().replace("\n2,1,Vic,f,6.0,", "\n2,1,Vic,f,1e308,"))
     done = run("python", "-m", "stages.prepare", cwd=unchanged, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[1:] == [
+    assert messages(done)[1:] == [
         "  age is too large (above 1e+150 in absolute value) in 1 row: case 2 = 1e+308"
     ]
 
