@@ -10,10 +10,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
-STAGES = ["prepare", "featurize", "train", "register", "predict"]
+STAGES = [*YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]]
 MODEL = "Reg_RidgeCV_possums"
 # A warning fails a process, unless it is about the tools' own code. (Their servers, and the workers
 # of DVC's queue, have others: they run without.)

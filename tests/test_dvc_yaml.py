@@ -105,7 +105,8 @@ def test_a_stage_declares_the_versions_of_the_packages_that_shape_its_bytes(stag
 # report errors, and write the MLflow run when the outputs are there.
 NO_DEPS = {"ridgeline/__init__.py", "ridgeline/environment.py", "ridgeline/errors.py"}
 NO_DEPS |= {"stages/__init__.py"}
-ROOMS = {"tables": STAGES, "intake": ["prepare", "predict"], "tracking": ["register", "predict"]}
+OURS = ["prepare", "featurize", "train", "register", "predict"]
+ROOMS = {"tables": OURS, "intake": ["prepare", "predict"], "tracking": ["register", "predict"]}
 ROOMS |= {"model": ["featurize", "train", "register", "predict"], "history": []}
 
 
@@ -146,7 +147,7 @@ def test_a_stage_has_at_most_seven_code_deps(stage: str) -> None:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_an_edit_in_a_room_reruns(room: str) -> None:
-    assert [s for s in STAGES if f"ridgeline/{room}" in code(s)] == [*ROOMS[room]]
+    assert [stage for stage in OURS if f"ridgeline/{room}" in code(stage)] == ROOMS[room]
 
 
 @pytest.mark.slow
@@ -155,7 +156,8 @@ def test_dvc_status_names_the_stages_of_an_edited_room(unchanged: Path, room: st
     file = max((unchanged / f"ridgeline/{room}").glob("*.py"))
     file.write_text(f"{file.read_text()}# a comment\n")
     status = run("dvc", "status", cwd=unchanged).stdout
-    assert sorted(re.findall(r"^(\w+):$", status, re.MULTILINE)) == sorted(ROOMS[room])
+    reruns = [stage for stage in STAGES if f"ridgeline/{room}" in code(stage)]
+    assert sorted(re.findall(r"^(\w+):$", status, re.MULTILINE)) == sorted(reruns)
 
 
 ARROWS = {

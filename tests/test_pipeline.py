@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from project import ROOT
+from project import ROOT, STAGES
 
 from ridgeline import config, environment
 from ridgeline.errors import SettingsError
@@ -109,7 +109,8 @@ PARAMS = {
         *PLOTTING,
     ],
 }
-every_stage = pytest.mark.parametrize("stage", DEPS)
+every_stage = pytest.mark.parametrize("stage", STAGES)
+each_of_ours = pytest.mark.parametrize("stage", DEPS)
 
 
 def load(folder: Path, dvc_yaml: str, params: str = "{a: {b: 1, c: x/y}}") -> records.Stage:
@@ -122,7 +123,7 @@ def as_text(paths: tuple[Path, ...]) -> list[str]:
     return [path.as_posix() for path in paths]
 
 
-@every_stage
+@each_of_ours
 def test_a_real_stage_depends_on_its_data(stage: str) -> None:
     deps = records.load(stage, ROOT).deps
     assert as_text(tuple(dep for dep in deps if dep.parts[0] not in CODE)) == DEPS[stage]
@@ -135,12 +136,12 @@ def test_a_real_stage_depends_on_code_that_is_there(stage: str) -> None:
     assert [dep for dep in code if not (ROOT / dep).exists()] == []
 
 
-@every_stage
+@each_of_ours
 def test_a_real_stages_outs_are_its_outs_plots_and_metrics(stage: str) -> None:
     assert sorted(as_text(records.load(stage, ROOT).outs)) == sorted(OUTS[stage])
 
 
-@every_stage
+@each_of_ours
 def test_a_real_stage_has_a_param_for_each_value_it_reads(stage: str) -> None:
     assert sorted(records.load(stage, ROOT).params) == sorted(PARAMS[stage])
 

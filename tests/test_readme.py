@@ -71,6 +71,13 @@ RUN_ELSEWHERE = {
         "cp deploy/github/pipeline.yml .github/workflows/",
     },
     "tests/test_airflow.py": {"make test-airflow"},
+    "tests/test_extending.py": {
+        "pytest -q -m 'not slow' tests/test_dvc_yaml.py tests/test_pipeline.py "
+        "tests/test_environment.py",
+        "git add stages dvc.yaml dvc.lock metrics plots",
+        "git commit -m 'Measure errors by category'",
+        "python -m ridgeline lineage RUN",
+    },
     "tests/test_init.py": {"make init TABLE=../diamonds.csv TARGET=price"},
     "tests/test_bench.py": {
         "python -m bench.scale --kind csv --rows 1000000",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from project import MODEL, edit, messages, run, runs, store
+from project import MODEL, STAGES, edit, messages, run, runs, store
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ def set_alphas(project: Path, alphas: str) -> None:
     edit(project, "alphas: logspace(-3, 1, 30)", f"alphas: {alphas}")
 
 
-@pytest.mark.parametrize("stage", ["prepare", "featurize", "train", "register", "predict"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_wrong_setting_is_one_line_and_status_1(unchanged: Path, stage: str) -> None:
     edit(unchanged, "test: 0.15 ", "test: 0.95 ")
     done = run("python", "-m", f"stages.{stage}", cwd=unchanged, check=False)
@@ -127,7 +127,7 @@ def test_if_rounding_would_decide_every_penalty_train_says_what_to_do(unchanged:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("stage", ["prepare", "featurize", "train", "register", "predict"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_folder_that_mlflow_would_decode_is_refused_before_anything_is_written(
     reproduced: Path, tmp_path: Path, stage: str
 ) -> None:
