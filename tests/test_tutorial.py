@@ -25,7 +25,7 @@ def test_the_commands_print_what_the_page_shows(project: Path) -> None:
         else:
             for line in block.splitlines():
                 assert re.search(pattern(line), printed), f"{line!r} is not in:\n{printed}"
-    assert run("git", "status", "--short", cwd=project).stdout == ""
+    assert run("git", "status", "--short", "--untracked-files=no", cwd=project).stdout == ""
     assert "up to date" in run("dvc", "status", cwd=project).stdout
 
 
