@@ -1,4 +1,7 @@
-"""Every command in the README, then in docs/, is run here, in its order, in one fresh clone."""
+"""Every command in the README, then in docs/, is run here, in its order, in one fresh clone.
+
+(The tutorial's are run in a clone of their own: tests/test_tutorial.py.)
+"""
 
 import os
 import re
@@ -20,7 +23,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.drill]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     README,
-    *(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md"))),
+    *(
+        page.read_text(encoding="utf-8")
+        for page in sorted((ROOT / "docs").glob("*.md"))
+        if page.name != "tutorial.md"
+    ),
 ]
 COMMANDS = [
     re.sub(r"\s+#.*", "", line.removeprefix("$ "))
