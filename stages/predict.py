@@ -96,13 +96,13 @@ def write_predictions(
     total, breaches = predict.NONE, []
     with writing.predictions_part(output, folder, part.number) as write:
         for number, checked in enumerate(contract.check(part, wanted)):
-            unique.spill(hashes, f"{part.number}-{number}", unique.hashes(checked.keys, SEED))
             predicted = predict.NONE._replace(rows=checked.rows)
             if checked.table is None:
                 breaches.append(checked.breaches)
             else:
                 rows, predicted = predict_rows(checked.table)
                 write(rows)
+            unique.spill(hashes, f"{part.number}-{number}", unique.hashes(checked.keys, SEED))
             total = predict.add(total, predicted)
     return total, breaches
 

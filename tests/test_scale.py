@@ -1,6 +1,7 @@
 """The same bytes from any number of workers, wherever they are, in memory that doesn't grow."""
 
 import hashlib
+import json
 import shutil
 import signal
 import socket
@@ -287,6 +288,12 @@ def test_peak_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     assert peaks[1] < 1024
 
 
+def counts(project: Path) -> dict[str, object]:
+    """What prepare counted; of a table in S3 it has no md5."""
+    found = json.loads((project / "metrics/prepare.json").read_text())
+    return {name: value for name, value in found.items() if name != "md5"}
+
+
 def test_a_table_in_s3_gives_what_it_gives_here(fresh: Path, tmp_path: Path) -> None:
     source = possums(3000)
     write(source[:2000], fresh / "data/raw/table/1.csv")
@@ -301,7 +308,7 @@ def test_a_table_in_s3_gives_what_it_gives_here(fresh: Path, tmp_path: Path) -> 
         for path in ("data/raw/table", "s3://tables/a/b", "s3://tables/a/b/?.csv"):
             (fresh / "params.yaml").write_text(original.replace("data/raw/possum.csv", path))
             run("python", "-m", "stages.prepare", cwd=fresh, **SETTINGS, AWS_ENDPOINT_URL=url)
-            prepared.append(outputs(fresh))
+            prepared.append(outputs(fresh) | {"metrics/prepare.json": counts(fresh)})
         done = run(
             *("python", "-m", "stages.prepare"),
             cwd=fresh,

@@ -57,19 +57,19 @@ def divide(
         for number, checked in enumerate(contract.check(part, wanted)):
             counts.rows["read"] += checked.rows
             key_hashes = unique.hashes(checked.keys, prepare.seed)
-            unique.spill(hashes, f"{part.number}-{number}", key_hashes)
             if checked.table is None:
                 counts.breaches.append(checked.breaches)
-                continue
-            nulls = {name: checked.table[name].null_count for name in wanted.columns}
-            counts.nulls.update(nulls)
-            splits = split.assign(key_hashes, validation=prepare.validation, test=prepare.test)
-            if any(nulls[name] for name in required):
-                splits[_incomplete(checked.table.select(list(required)))] = ""
-            for name in folders:
-                rows = checked.table.filter(splits == name)
-                write[name](rows)
-                counts.rows[name] += len(rows)
+            else:
+                nulls = {name: checked.table[name].null_count for name in wanted.columns}
+                counts.nulls.update(nulls)
+                splits = split.assign(key_hashes, validation=prepare.validation, test=prepare.test)
+                if any(nulls[name] for name in required):
+                    splits[_incomplete(checked.table.select(list(required)))] = ""
+                for name in folders:
+                    rows = checked.table.filter(splits == name)
+                    write[name](rows)
+                    counts.rows[name] += len(rows)
+            unique.spill(hashes, f"{part.number}-{number}", key_hashes)
     return counts
 
 
