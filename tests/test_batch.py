@@ -133,6 +133,7 @@ def project(fresh: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 def test_the_command_predicts_with_a_registered_version(project: Path, tmp_path: Path) -> None:
     status = run("git", "status", "--porcelain", cwd=project).stdout
     command = ["python", "-m", "ridgeline", "predict"]

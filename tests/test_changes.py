@@ -7,7 +7,7 @@ import pytest
 from project import ROOT, clone, edit, run
 from ruamel.yaml import YAML
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
 PAGE = "changes/changes.md"
 
 
