@@ -1,16 +1,12 @@
 """The commands that are not stages of the pipeline: ``python -m ridgeline --help``."""
 
 import argparse
-import os
-import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from ridgeline import config
-from ridgeline.errors import RidgelineError, exit_on_error
-
-LOOPBACK = "127.0.0.1"
+from ridgeline.errors import exit_on_error
 
 
 def main() -> None:
@@ -172,7 +168,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from ridgeline import batch
 
     settings = config.load()
-    level = arguments.level or settings.predict.level
+    level = settings.predict.level if arguments.level is None else arguments.level
     lines = batch.run(
         arguments.model,
         arguments.table,
@@ -229,23 +225,9 @@ def _promote(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    from ridgeline.tracking import champion, store
-    from ridgeline.tracking.registry import Registry, number
+    from ridgeline import serving
 
-    registry = Registry(store.connect(), config.load().register.model)
-    version = number(registry.selected(champion.CHAMPION))
-    try:
-        socket.create_server((LOOPBACK, arguments.port)).close()
-    except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-        message = f"port {arguments.port} can't be used ({reason}); choose another"
-        raise RidgelineError(message) from None
-    url = f"http://{LOOPBACK}:{arguments.port}"
-    print(f"{registry.name} version {version}: {url}/invocations", flush=True)
-    model = ["--model-uri", f"models:/{registry.name}/{version}", "--env-manager", "local"]
-    place = ["--host", LOOPBACK, "--port", str(arguments.port)]
-    command = ["mlflow", "models", "serve", *model, *place, "--workers", str(arguments.workers)]
-    os.execvp(command[0], command)  # noqa: S606 - no shell is needed
+    serving.serve(config.load().register.model, arguments.port, arguments.workers)
 
 
 if __name__ == "__main__":

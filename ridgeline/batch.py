@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from sklearn.pipeline import Pipeline
 
 from ridgeline.config import ROW, Data, Settings
-from ridgeline.errors import DataError
+from ridgeline.errors import DataError, SettingsError
 from ridgeline.intake import reasons
 from ridgeline.intake.contract import Contract
-from ridgeline.model import drift, features, predict
+from ridgeline.model import drift, features, intervals, predict
 from ridgeline.tables import engine, progress, reading, writing
 from ridgeline.tracking import models, skops_format, store
 from ridgeline.tracking.records import HALF_WIDTHS
@@ -67,6 +67,8 @@ def run(
     RidgelineError
         If there is no such version, it can't be loaded, or the table can't be predicted.
     """
+    if level not in intervals.LEVELS:
+        raise SettingsError(f"--level is {level}; it should be one of 0.01, 0.02, up to 0.99")
     registry, version = version_named(store.connect(), named, settings.register.model)
     what = f"{registry.name} version {number(version)}"
     model = skops_format.load(models.download(registry, version), what)

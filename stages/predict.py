@@ -72,15 +72,14 @@ def main(settings: Settings) -> None:
     shown = rows.reindex(columns=[data.key_column, "actual", "prediction", "residual"])
     files.write_csv(files.PLOTS / "actual_vs_predicted.csv", shown.drop(columns="residual"))
     files.write_csv(files.PLOTS / "residuals.csv", shown.drop(columns="actual"))
-    figures = charts.predictions(rows, data.key_column, data.target)
-    for name, figure in (figures | {"drift": charts.drift(changes)}).items():
+    for name, figure in charts.predictions(rows, data.key_column, data.target, changes).items():
         files.write_figure(files.PLOTS / f"{name}.png", figure)
     effects = pd.read_csv(files.EFFECTS, keep_default_na=False)
     training = report.Training(trained, effects, files.read_json(files.INTERVALS)["method"])
-    made = (model, md5, data.target, data.path, prepared, chosen.input)
-    predicted = (files.table_md5(chosen.input), total, tested, chosen.level, width, changes)
-    newest = md5 == registered["md5"]  # unless predict.model names another version
-    facts = report.Facts(*made, *predicted, training if newest else None)
+    facts = report.Facts(
+        model, md5, data.target, data.path, prepared, chosen.input, files.table_md5(chosen.input),
+        total, tested, chosen.level, width, changes, training if md5 == registered["md5"] else None,
+    )  # fmt: skip
     files.write_text(files.REPORT, report.markdown(facts))
 
 

@@ -1,4 +1,4 @@
-"""Fit ridge regression on the training rows, with the penalty chosen by leave-one-out error."""
+"""Fit the model on the training rows, and measure its errors on those and the validation rows."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -37,7 +37,7 @@ def main(settings: Settings) -> None:
         sums, residuals = {}, intervals.NONE
         for split, table in tables.items():
             sums[split] = scoring.NONE
-            for scores, counts in over(partial(score, fit, split), table.parts()):
+            for scores, counts in over(partial(regressors.score, fit, split), table.parts()):
                 sums[split] = scoring.add(sums[split], scores)
                 residuals = intervals.add(residuals, counts)
 
@@ -65,28 +65,12 @@ def main(settings: Settings) -> None:
     plot(fit, names, *regressors.effects(fit.model, *rows))
 
 
-def score(fit: ridge.Fit, split: str, part: tuple[Array, Array]) -> tuple[Array, intervals.Counts]:
-    """Return sums of a part's errors, and counts of its residuals if intervals are made of them.
-
-    These are the leave-one-out residuals of the training rows, or else validation residuals.
-    """
-    X, y = part
-    predicted = fit.model.predict(X)
-    errors, residuals = scoring.sums(y, predicted, fit.target_mean), np.zeros(0)
-    if fit.residuals is not None and split == "train":
-        residuals = fit.residuals(part)
-    if fit.residuals is None and split == "validation":
-        residuals = y - predicted
-    return errors, intervals.counts(residuals)
-
-
 def plot(fit: ridge.Fit, names: Sequence[str], kind: str, effects: Array) -> None:
     """Write plot data and figures of the penalties' errors and of the features' effects."""
-    rmse = np.sqrt(fit.errors)  # NaN where rounding dominates
-    log_alphas = [*map(log10, fit.alphas)]
-    errors = pd.DataFrame({"alpha": fit.alphas, "log10_alpha": log_alphas, "rmse": rmse})
+    alphas, rmse = fit.alphas, np.sqrt(fit.errors)  # NaN where rounding dominates
+    errors = pd.DataFrame({"alpha": alphas, "log10_alpha": [*map(log10, alphas)], "rmse": rmse})
     files.write_csv(files.PLOTS / "error_by_alpha.csv", errors)
-    figure = charts.error_by_alpha(fit.alphas, rmse, getattr(fit.model, "alpha_", np.nan))
+    figure = charts.error_by_alpha(alphas, rmse, getattr(fit.model, "alpha_", np.nan))
     files.write_figure(files.PLOTS / "error_by_alpha.png", figure)
     files.write_csv(files.EFFECTS, pd.DataFrame({"feature": names, "effect": effects}))
     files.write_figure(files.EFFECTS.with_suffix(".png"), charts.effects(names, effects, kind))

@@ -4,12 +4,14 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from project import clone, run
+
+from ridgeline import __main__ as command
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,3 +70,22 @@ def unchanged(reproduced: Path, pristine: Path) -> Iterator[Path]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     left_alone = shutil.ignore_patterns(*STORE)
     shutil.copytree(pristine, reproduced, symlinks=True, dirs_exist_ok=True, ignore=left_alone)
+
+
+@pytest.fixture
+def ridgeline(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int | str, str, str]]:
+    """Runs a command in this process; returns its status or error, and what it printed."""
+
+    def call(*arguments: str) -> tuple[int | str, str, str]:
+        monkeypatch.setattr("sys.argv", ["ridgeline", *arguments])
+        capsys.readouterr()
+        status: int | str = 0
+        try:
+            command.main()
+        except SystemExit as error:
+            status = error.code or 0
+        return status, *capsys.readouterr()
+
+    return call

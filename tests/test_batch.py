@@ -13,7 +13,7 @@ from project import ROOT, environment, run
 from sklearn.pipeline import Pipeline
 
 from ridgeline import batch, config
-from ridgeline.errors import DataError
+from ridgeline.errors import DataError, SettingsError
 from ridgeline.model import features, ridge
 from ridgeline.tables import writing
 
@@ -191,3 +191,10 @@ def written(folder: Path) -> int:
     with suppress(FileNotFoundError):  # of a folder that is removed meanwhile
         return sum(f.stat().st_size for f in folder.rglob(".*.partial/**/*") if f.is_file())
     return 0
+
+
+def test_a_level_that_versions_have_no_width_for_is_refused() -> None:
+    settings = config.load(ROOT / "params.yaml")
+    with pytest.raises(SettingsError) as refused:
+        next(batch.run("@champion", "table.csv", Path("out.csv"), 1.5, settings))
+    assert str(refused.value) == "--level is 1.5; it should be one of 0.01, 0.02, up to 0.99"

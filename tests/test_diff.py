@@ -11,7 +11,6 @@ import pytest
 from markdown_it import MarkdownIt
 from project import MODEL, edit, run, store
 
-from ridgeline import __main__ as command
 from ridgeline import config
 from ridgeline.history import comparisons, states
 from ridgeline.model.scoring import Comparison
@@ -60,20 +59,9 @@ def here(history: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def diff(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Diff:
-    """Runs the command in this process; returns its status or error, and what it printed."""
-
-    def call(*arguments: str) -> tuple[int | str, str]:
-        monkeypatch.setattr("sys.argv", ["ridgeline", "diff", *arguments])
-        capsys.readouterr()
-        status: int | str = 0
-        try:
-            command.main()
-        except SystemExit as error:
-            status = error.code or 0
-        return status, capsys.readouterr().out
-
-    return call
+def diff(here: Path, ridgeline: Callable[..., tuple[int | str, str, str]]) -> Diff:
+    """Runs `diff` in the project; returns its status or error, and what it printed to stdout."""
+    return lambda *arguments: ridgeline("diff", *arguments)[:2]
 
 
 def git(project: Path, *arguments: str) -> str:

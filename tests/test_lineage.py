@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -15,7 +16,6 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion
 from project import MODEL, STAGES, clone, run, runs, store
 
-from ridgeline import __main__ as command
 from ridgeline.tracking import records
 
 pytestmark = pytest.mark.slow
@@ -87,20 +87,9 @@ def wiped(history: History, colleague: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def lineage_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command in this process; returns its status or error, and what it printed."""
-
-    def call(*arguments: str) -> tuple[int | str, str, str]:
-        monkeypatch.setattr("sys.argv", ["ridgeline", "lineage", *arguments])
-        capsys.readouterr()
-        status: int | str = 0
-        try:
-            command.main()
-        except SystemExit as error:
-            status = error.code or 0
-        return status, *capsys.readouterr()
-
-    return call
+def lineage_of(ridgeline: Command) -> Command:
+    """Runs `lineage` in this process; returns its status or error, and what it printed."""
+    return partial(ridgeline, "lineage")
 
 
 def test_a_version_an_alias_and_a_run_lead_to_the_same_model_data_and_params(

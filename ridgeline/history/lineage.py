@@ -23,7 +23,7 @@ from ridgeline.history import revisions
 from ridgeline.history.revisions import Revision
 from ridgeline.tracking import records, store
 from ridgeline.tracking.records import BASELINE, COMMIT, DEPS, DIRTY, EXPERIMENT, OUTS, STAGE
-from ridgeline.tracking.registry import Registry, number
+from ridgeline.tracking.registry import VERSION, Registry, number
 from ridgeline.tracking.skops_format import MODEL
 
 WIDTH, INDENT = 80, 12
@@ -107,7 +107,7 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
     TrackingError
         When MLflow has no such version or run, or it was not made by a stage.
     """
-    match = re.fullmatch(r"(?:models:/([^/@]+))?(?:/(\d+)|@([^/@]+))", of)
+    match = VERSION.fullmatch(of)
     model = Registry(client, (match and match[1]) or settings.register.model)
     run: Run | None = None
     if match is None:

@@ -51,10 +51,12 @@ def effects(names: Sequence[str], values: Array, kind: str) -> Figure:
     return figure
 
 
-def predictions(rows: pd.DataFrame, key: str, target: str) -> dict[str, Figure]:
+def predictions(
+    rows: pd.DataFrame, key: str, target: str, changes: Sequence[Change]
+) -> dict[str, Figure]:
     """Draw the predictions in the columns that `predict.predict_rows` gives; by the figure's name.
 
-    The column ``actual`` may be absent.
+    The column ``actual`` may be absent. `changes` are drawn as `drift` does.
     """
     lower, predicted, upper = rows[["lower", "prediction", "upper"]].to_numpy(float).T
     actual = rows["actual"].to_numpy() if "actual" in rows else None
@@ -64,6 +66,7 @@ def predictions(rows: pd.DataFrame, key: str, target: str) -> dict[str, Figure]:
             list(rows[key]), predicted, actual, key, target, interval
         ),
         "predicted_against_actual": predicted_against_actual(predicted, actual, target),
+        "drift": drift(changes),
     }
 
 

@@ -22,7 +22,7 @@ from sklearn.base import BaseEstimator, is_regressor
 from sklearn.linear_model import ElasticNet, LinearRegression, Ridge, RidgeCV
 
 from ridgeline.errors import DataError, SettingsError
-from ridgeline.model import moments, ridge
+from ridgeline.model import intervals, moments, ridge, scoring
 from ridgeline.model.moments import Array
 from ridgeline.model.ridge import Fit
 from ridgeline.tables.engine import Map
@@ -152,6 +152,22 @@ def check_memory(name: str, rows: int, features: int) -> None:
             f"{needed / 1e9:.1f} GB where {available / 1e9:.1f} GB are free; name a model that "
             "streams (RidgeCV, Ridge, LinearRegression, Lasso, ElasticNet) as train.model"
         )
+
+
+def score(fit: Fit, split: str, part: tuple[Array, Array]) -> tuple[Array, intervals.Counts]:
+    """Return the sums of a part's errors, and counts of the residuals that intervals are made of.
+
+    These are the leave-one-out residuals of the split "train", or if a fit has none, the residuals
+    of the split "validation".
+    """
+    X, y = part
+    predicted = fit.model.predict(X)
+    errors, residuals = scoring.sums(y, predicted, fit.target_mean), np.zeros(0)
+    if fit.residuals is not None and split == "train":
+        residuals = fit.residuals(part)
+    if fit.residuals is None and split == "validation":
+        residuals = y - predicted
+    return errors, intervals.counts(residuals)
 
 
 def effects(model: BaseEstimator, X: Array, y: Array) -> tuple[str, Array]:

@@ -15,6 +15,8 @@ from ridgeline.tracking.records import MD5, REASON
 from ridgeline.tracking.store import speaking_of_mlflow
 
 CHALLENGER = "challenger"
+# models:/name/3, models:/name@alias; without models:/name, of the project's model
+VERSION = re.compile(r"(?:models:/([^/@]+))?(?:/(\d+)|@([^/@]+))")
 LONGEST_DESCRIPTION = 5000  # characters, of a column in MLflow's database
 
 
@@ -174,7 +176,7 @@ def version_named(
     ModelError
         When there is no such version.
     """
-    match = re.fullmatch(r"(?:models:/([^/@]+))?(?:/(\d+)|@([^/@]+))", text)
+    match = VERSION.fullmatch(text)
     if match is None:
         raise ModelError(f"{text} names no version; write models:/NAME/3, or @champion for short")
     registry = Registry(client, match[1] or model)

@@ -1,0 +1,34 @@
+"""Serve the champion over HTTP, by MLflow's scoring server."""
+
+import os
+import socket
+from typing import NoReturn
+
+from ridgeline.errors import RidgelineError
+from ridgeline.tracking import champion, store
+from ridgeline.tracking.registry import Registry, number
+
+LOOPBACK = "127.0.0.1"
+
+
+def serve(name: str, port: int, workers: int) -> NoReturn:
+    """Replace this process by MLflow's scoring server, with the champion of a registered model.
+
+    Raises
+    ------
+    RidgelineError
+        If there is no champion, or the port can't be used.
+    """
+    registry = Registry(store.connect(), name)
+    version = number(registry.selected(champion.CHAMPION))
+    try:
+        socket.create_server((LOOPBACK, port)).close()
+    except (OSError, OverflowError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        message = f"port {port} can't be used ({reason}); choose another"
+        raise RidgelineError(message) from None
+    print(f"{name} version {version}: http://{LOOPBACK}:{port}/invocations", flush=True)
+    model = ["--model-uri", f"models:/{name}/{version}", "--env-manager", "local"]
+    place = ["--host", LOOPBACK, "--port", str(port), "--workers", str(workers)]
+    command = ["mlflow", "models", "serve", *model, *place]
+    os.execvp(command[0], command)  # noqa: S606 - no shell is needed
