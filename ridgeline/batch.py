@@ -13,16 +13,18 @@ import pyarrow.compute as pc
 from sklearn.pipeline import Pipeline
 
 from ridgeline.config import ROW, Data, Settings
-from ridgeline.errors import DataError, SettingsError
+from ridgeline.errors import DataError, SettingsError, TrackingError, warn
 from ridgeline.intake import reasons
 from ridgeline.intake.contract import Contract
-from ridgeline.model import drift, features, intervals, predict
+from ridgeline.model import charts, drift, features, intervals, predict
+from ridgeline.sections import Section, text
 from ridgeline.tables import engine, progress, reading, writing
-from ridgeline.tracking import models, skops_format, store
+from ridgeline.tracking import models, runs, skops_format, store
 from ridgeline.tracking.records import HALF_WIDTHS
 from ridgeline.tracking.registry import number, version_named
 
 PREDICTED = ("prediction", "lower", "upper")
+MOST_COLUMNS = 10  # of the summary
 
 
 class Scored(NamedTuple):
@@ -44,7 +46,7 @@ def run(
     *,
     fail_on_drift: bool = False,
 ) -> Iterator[str]:
-    """Predict a table with a registered version; yield the lines of a summary.
+    """Predict a table with a registered version and log a run of it; yield a summary's lines.
 
     Parameters
     ----------
@@ -57,10 +59,9 @@ def run(
     level : float
         The level of the prediction intervals.
     settings : Settings
-        The project's model, and how its tables are written.
-
+        The project's model, its experiment, and how its tables are written.
     fail_on_drift : bool
-        Whether columns that are distributed otherwise than in the training rows are an error.
+        Whether rows that differ from the training rows are an error, see `drift.warnings`.
 
     Raises
     ------
@@ -83,11 +84,32 @@ def run(
         yield f"categories of {column} that are not in the training rows: {unknown} ({count})"
     if width is None:
         yield f"no intervals: the version has no width for level {level}"
-    changes = drift.changes(model["preprocessor"], predicted.observed)
-    yield from drift.warnings(changes)
-    moved = sum(change.moved for change in changes)
-    if fail_on_drift and moved:
-        raise DataError(f"columns that have moved: {moved}, as shown; {output} is complete")
+    found = drift.compare(model, predicted.observed, predicted.outside, predicted.predictions)
+    yield from summary(found)
+    counts = {"read": predicted.rows, "predicted": predicted.rows - missing}
+    metrics = {"rows": counts, "drift": drift.metrics(found)}
+    params = {"table": source, "level": level}
+    experiment, figure = settings.mlflow.experiment, charts.drift(found)
+    try:
+        runs.log_predictions(registry.client, experiment, version, params, metrics, figure)
+    except TrackingError as error:
+        warn(f"{output} is complete, but its run is not logged: {error}")
+    warnings = [*drift.warnings(found)]
+    for warning in warnings:
+        warn(warning)
+    if fail_on_drift and warnings:
+        raise DataError(f"the rows differ from the training rows, as shown; {output} is complete")
+
+
+def summary(found: drift.Drift) -> Iterator[str]:
+    """Yield the lines of a table of the columns that changed most; none without a profile."""
+    if found.columns:
+        header, rows = drift.table(found, MOST_COLUMNS)
+        sentences = [f"Mean prediction {drift.mean(found.prediction)}."] if found.prediction else []
+        if len(found.columns) > len(rows):
+            sentences.append(f"The {len(rows)} largest of {len(found.columns)} columns:")
+        yield ""
+        yield from text(Section("Change from the training rows", (*sentences,), header, (*rows,)))
 
 
 def predict_table(

@@ -9,7 +9,7 @@ from sklearn.compose import ColumnTransformer
 from ridgeline import files
 from ridgeline.config import Settings
 from ridgeline.errors import DataError
-from ridgeline.model import drift, features
+from ridgeline.model import features, profile
 from ridgeline.tables import engine, progress, reading, writing
 from stages import run
 
@@ -38,9 +38,9 @@ def main(settings: Settings) -> None:
         for name, table in tables.items():
             with writing.parquet(files.FEATURES / name) as folder:
                 work = partial(transform, preprocessor, (data.key_column, data.target), folder)
-                seen = reduce(drift.add, engine.mapped(work, table.parts(), done))
+                seen = reduce(profile.add, engine.mapped(work, table.parts(), done))
             if name == "train":
-                drift.keep_profile(preprocessor, statistics, seen)
+                profile.keep(preprocessor, statistics, seen)
 
     files.write_model(files.PREPROCESSOR, preprocessor)
     described = {"mean": statistics.means, "min": statistics.smallest, "max": statistics.largest}
@@ -53,16 +53,16 @@ def main(settings: Settings) -> None:
 
 def transform(
     preprocessor: ColumnTransformer, kept: tuple[str, ...], folder: Path, part: reading.Part
-) -> drift.Observed:
+) -> profile.Observed:
     """Write a part's `kept` columns and features to the part of the same number in `folder`.
 
     Return the counts of its values.
     """
     names = preprocessor.get_feature_names_out()
-    seen: drift.Observed = {}
+    seen: profile.Observed = {}
     with writing.parquet_part(folder, part.number) as write:
         for table in part.tables():
-            seen = drift.add(seen, drift.observe(preprocessor, table))
+            seen = profile.add(seen, profile.observe(preprocessor, table))
             rows = features.matrix(preprocessor, table)
             columns = [*table.select(kept).columns, *map(pa.array, rows)]
             write(pa.table(columns, names=[*kept, *names]))

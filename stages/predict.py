@@ -61,24 +61,24 @@ def main(settings: Settings) -> None:
         findings.add_repeated_keys(hashes, SEED, engine.mapped)
         findings.raise_if_any()
 
-    changes = drift.changes(model["preprocessor"], total.observed)
-    for warning in (*predict.warnings(total), *drift.warnings(changes)):
+    found = drift.compare(model, total.observed, total.outside, total.predictions)
+    for warning in (*predict.warnings(total), *drift.warnings(found)):
         warn(warning)
     tested = scoring.report(total.rows, total.sums, total.covered)
-    tested["psi"] = {change.column: change.psi for change in changes}
+    tested["drift"] = drift.metrics(found)
     files.write_json(files.METRICS / "test.json", tested)
     files.write_json(files.SUMMARY, scoring.summary(trained, tested))
     rows = total.plotted.to_pandas()
     shown = rows.reindex(columns=[data.key_column, "actual", "prediction", "residual"])
     files.write_csv(files.PLOTS / "actual_vs_predicted.csv", shown.drop(columns="residual"))
     files.write_csv(files.PLOTS / "residuals.csv", shown.drop(columns="actual"))
-    for name, figure in charts.predictions(rows, data.key_column, data.target, changes).items():
+    for name, figure in charts.predictions(rows, data.key_column, data.target, found).items():
         files.write_figure(files.PLOTS / f"{name}.png", figure)
     effects = pd.read_csv(files.EFFECTS, keep_default_na=False)
     training = report.Training(trained, effects, files.read_json(files.INTERVALS)["method"])
     facts = report.Facts(
         model, md5, data.target, data.path, prepared, chosen.input, files.table_md5(chosen.input),
-        total, tested, chosen.level, width, changes, training if md5 == registered["md5"] else None,
+        total, tested, chosen.level, width, found, training if md5 == registered["md5"] else None,
     )  # fmt: skip
     files.write_text(files.REPORT, report.markdown(facts))
 

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from ridgeline import files
 from ridgeline.config import Settings
 from ridgeline.errors import warn
-from ridgeline.model import charts, intervals, regressors, ridge, scoring
+from ridgeline.model import charts, intervals, profile, regressors, ridge, scoring
 from ridgeline.model.moments import Array
 from ridgeline.tables import engine, progress, reading
 from stages import run
@@ -34,16 +34,20 @@ def main(settings: Settings) -> None:
         over = engine.over(partial(reading.arrays, names, target), done)
         shape = tables["train"].size, len(names)
         fit = regressors.fit(estimator, trained.alphas, [*tables["train"].parts()], shape, over)
-        sums, residuals = {}, intervals.NONE
+        sums, predictions, residuals = {}, {}, intervals.NONE
         for split, table in tables.items():
-            sums[split] = scoring.NONE
-            for scores, counts in over(partial(regressors.score, fit, split), table.parts()):
+            sums[split], predictions[split] = scoring.NONE, profile.NO_SPREAD
+            for scores, counts, spread in over(
+                partial(regressors.score, fit, split), table.parts()
+            ):
                 sums[split] = scoring.add(sums[split], scores)
                 residuals = intervals.add(residuals, counts)
+                predictions[split] = profile.add_spread(predictions[split], spread)
 
     for warning in fit.warnings:
         warn(warning)
     pipeline = Pipeline([("preprocessor", preprocessor), ("regressor", fit.model)])
+    profile.keep_predictions(pipeline, predictions["train"])
     files.write_model(files.MODEL, pipeline)
     method = intervals.SPLIT_CONFORMAL if fit.residuals is None else intervals.JACKKNIFE
     widths = intervals.half_widths(residuals)

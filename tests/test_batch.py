@@ -1,5 +1,6 @@
 """`predict`: a prediction or a reason for each row of any table, and nothing else is changed."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from project import ROOT, environment, run
+from project import ROOT, environment, run, runs, store
 from sklearn.pipeline import Pipeline
 
 from ridgeline import batch, config
@@ -140,16 +141,29 @@ def test_the_command_predicts_with_a_registered_version(project: Path, tmp_path:
     arguments = ["data/raw/possum.csv", "-o", f"{tmp_path}/out.csv"]
     for named in ("@champion", "/1", "models:/Reg_RidgeCV_possums@champion"):
         done = run(*command, named, *arguments, cwd=project)
-        assert done.stdout.splitlines() == [
+        assert done.stdout.splitlines()[:5] == [
             f"101 of 104 rows predicted by Reg_RidgeCV_possums version 1: {tmp_path}/out.csv",
             "no prediction, because age is missing: 2 rows",
             "no prediction, because footlgth is missing: 1 rows",
+            "",
+            "Change from the training rows",
         ]
+        assert re.search(r"^  column +PSI ", done.stdout, re.MULTILINE)
+        assert max(map(len, done.stdout.splitlines()[4:])) <= 80
+        assert done.stderr == ""
     ours = pd.read_csv(tmp_path / "out.csv").set_index("case")
     stage = pd.read_csv(project / "predictions/possum_tail_length.csv").set_index("case")
     columns = ["prediction", "lower", "upper"]
     pd.testing.assert_frame_equal(ours.loc[stage.index, columns], stage[columns])
     assert run("git", "status", "--porcelain", cwd=project).stdout == status
+
+    logged = runs(project)[-1]
+    assert logged.info.run_name == "predict · version 1"
+    assert logged.data.params["model"] == "models:/Reg_RidgeCV_possums/1"
+    assert logged.data.metrics["rows.predicted"] == 101
+    assert logged.data.metrics["drift.psi.age"] > 0
+    [figure] = store(project).list_artifacts(logged.info.run_id)
+    assert figure.path == "drift.png"
 
     refused = run(*command, "@none", *arguments, cwd=project, check=False)
     assert refused.stderr == (
@@ -159,6 +173,23 @@ def test_the_command_predicts_with_a_registered_version(project: Path, tmp_path:
     assert refused.stderr == (
         "error: possums names no version; write models:/NAME/3, or @champion for short\n"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.drill
+def test_rows_that_have_moved_are_a_warning_or_with_a_flag_an_error(
+    project: Path, tmp_path: Path
+) -> None:
+    rows = pd.concat([pd.read_csv(project / "data/raw/possum.csv").dropna()] * 10)
+    rows.assign(totlngth=rows["totlngth"] + 20).to_csv(tmp_path / "rows.csv", index=False)
+    command = ["python", "-m", "ridgeline", "predict", "@champion", f"{tmp_path}/rows.csv"]
+    done = run(*command, "-o", f"{tmp_path}/a.csv", cwd=project)
+    assert "warning: column totlngth is distributed otherwise" in done.stderr
+    assert "warning: the mean prediction has moved" in done.stderr
+    refused = run(*command, "-o", f"{tmp_path}/b.csv", "--fail-on-drift", cwd=project, check=False)
+    assert refused.returncode == 1
+    assert "error: the rows differ from the training rows" in refused.stderr
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
 
 
 @pytest.mark.slow

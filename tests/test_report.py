@@ -1,7 +1,5 @@
 """The report of a prediction: which facts it states, and Markdown that no name breaks."""
 
-from collections import Counter
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +29,14 @@ TRAINED = {
 
 
 RIDGE = RidgeCV([0.1, 1.0, 10.0])
+DRIFT = drift.Drift(
+    [
+        drift.Change("width", 0.5, 0.2, outside=0.012),
+        drift.Change("age", 0.05, 0.2, outside=0.5, strays=True),
+        drift.Change("site", 0.01, 0.2, unknown=0.03),
+    ],
+    drift.Shift(10.0, 9.0, 0.25, 0.5),
+)
 
 
 def model(estimator=RIDGE, numeric=("age", "width"), categorical=("site",)) -> Pipeline:
@@ -58,7 +64,7 @@ def facts(scored: int = 100, **changes) -> report.Facts:
         "data": "data/raw/table.csv",
         "prepared": PREPARED,
         "input": "data/prepared/test",
-        "changes": [drift.Change("age", 0.05, 0.2), drift.Change("width", 0.5, 0.2)],
+        "drift": DRIFT,
         "input_md5": "a6027e18c34fbcde59aeddbd3cfda2df.dir",
         "total": total,
         "tested": scoring.report(100, sums, total.covered),
@@ -172,14 +178,27 @@ def test_of_an_older_version_nothing_is_said_that_only_the_new_model_has() -> No
     assert "coefficients" not in text
 
 
+def test_the_change_from_the_training_rows_is_a_table_and_a_sentence() -> None:
+    text = report.markdown(facts())
+    assert rows(text)["width"] == ["0.50", "0.20", "1.2%", "–"]
+    assert rows(text)["age"] == ["0.05", "0.20", "50.0%", "–"]
+    assert rows(text)["site"] == ["0.01", "0.20", "–", "3.0%"]
+    assert (
+        "have moved beyond chance: `width`, `age`. Mean prediction: 10 (training rows: 9;" in text
+    )
+
+
+def test_a_model_without_a_profile_has_no_change() -> None:
+    text = report.markdown(facts(drift=drift.Drift([], None)))
+    assert "Change from" not in text
+
+
 def test_limits_name_what_was_found() -> None:
     total = facts().total._replace(
-        outside=Counter({"age": 2, "width": 1200}),
         unknown={"site": features.Unknown(3, ("x",))},
         incomplete=4,
     )
     text = report.markdown(facts(total=total))
-    assert "outside the range of the training rows: `width` 1,200, `age` 2." in text
     assert "category that is not in the training rows: `site` 3." in text
     assert "because a value is missing: 4." in text
     assert "90 of 100, a share of 0.900. The level is 0.9;" in text

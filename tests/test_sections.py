@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from ridgeline.history import sections
-from ridgeline.history.sections import Section
+from ridgeline import sections
+from ridgeline.sections import Section
 
 NAMES = st.text(st.characters(exclude_categories=("C", "Z"), codec="utf-8"), min_size=1)
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from ridgeline.history.distributions import Moved
 from ridgeline.history.rows import Differences, keys
-from ridgeline.history.sections import Section
 from ridgeline.model.scoring import Comparison
+from ridgeline.sections import Section
 
 ABSENT = "–"
 MOST_ROWS = 10  # of commits, columns and coefficients
@@ -109,12 +109,12 @@ def distributions(title: str, found: Sequence[Moved]) -> Section:
     """List the columns whose distribution moved most; `found` is sorted."""
     table = [
         (
-            m.column,
-            f"{m.stability:.2f}",
-            "no" if m.stability > m.chance else "yes",
-            _signed(m.shift, ".2f"),
+            change.column,
+            f"{change.psi:.2f}",
+            "no" if change.moved else "yes",
+            _signed(shift, ".2f"),
         )
-        for m in found[:MOST_ROWS]
+        for change, shift in found[:MOST_ROWS]
     ]
     sentences = [
         "Population stability index (PSI) of the training rows; the shift is that of the mean, in "

@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.pipeline import Pipeline
 
-from ridgeline import config
+from ridgeline import config, sections
 from ridgeline.errors import ModelError, TrackingError
 from ridgeline.files import EFFECTS, MODEL, PREPARED, SPLITS
-from ridgeline.history import comparisons, distributions, rows, sections, states
-from ridgeline.history.sections import Section
+from ridgeline.history import comparisons, distributions, rows, states
 from ridgeline.history.states import State
 from ridgeline.model import scoring
+from ridgeline.sections import Section
 from ridgeline.tables import engine, reading
 from ridgeline.tracking import origin
 
@@ -122,7 +122,9 @@ def _columns(a: State, b: State, absent: str) -> Section:
         return Section(title, (f"Not compared: {absent}.",))
     numeric, categorical = _common(a.numeric, b.numeric), _common(a.categorical, b.categorical)
     before, after = (state.split(TRAIN.name) for state in (a, b))
-    found = distributions.moved(before, after, numeric, categorical, engine.mapped)
+    found = distributions.moved(
+        before, after, numeric, categorical, engine.over(reading.Part.table)
+    )
     return comparisons.distributions(title, found)
 
 

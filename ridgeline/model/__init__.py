@@ -11,6 +11,7 @@ __all__ = [
     "leave_one_out",
     "moments",
     "predict",
+    "profile",
     "regressors",
     "report",
     "ridge",

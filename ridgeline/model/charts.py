@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ridgeline.model.drift import Change
+from ridgeline.model.drift import Drift
 
 Array = npt.NDArray[np.float64]
 SHOWN_FEATURES, SHOWN_KEYS = 40, 20
@@ -51,12 +51,10 @@ def effects(names: Sequence[str], values: Array, kind: str) -> Figure:
     return figure
 
 
-def predictions(
-    rows: pd.DataFrame, key: str, target: str, changes: Sequence[Change]
-) -> dict[str, Figure]:
+def predictions(rows: pd.DataFrame, key: str, target: str, found: Drift) -> dict[str, Figure]:
     """Draw the predictions in the columns that `predict.predict_rows` gives; by the figure's name.
 
-    The column ``actual`` may be absent. `changes` are drawn as `drift` does.
+    The column ``actual`` may be absent. `found` is drawn as `drift` does.
     """
     lower, predicted, upper = rows[["lower", "prediction", "upper"]].to_numpy(float).T
     actual = rows["actual"].to_numpy() if "actual" in rows else None
@@ -66,16 +64,16 @@ def predictions(
             list(rows[key]), predicted, actual, key, target, interval
         ),
         "predicted_against_actual": predicted_against_actual(predicted, actual, target),
-        "drift": drift(changes),
+        "drift": drift(found),
     }
 
 
-def drift(changes: Sequence[Change]) -> Figure:
+def drift(found: Drift) -> Figure:
     """Draw the population stability index of each column, and the one above which it has moved."""
-    shown = changes[:SHOWN_FEATURES][::-1]
+    shown = found.columns[:SHOWN_FEATURES][::-1]
     figure, axes = _figure(
         "Change from the training rows by column",
-        "population stability index (above the mark, a column has moved)",
+        "population stability index (mark: moved above)",
         "",
         height=max(2.5, 0.25 * len(shown) + 1),
     )

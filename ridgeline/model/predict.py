@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.pipeline import Pipeline
 
-from ridgeline.model import drift, features, scoring
+from ridgeline.model import features, profile, scoring
 from ridgeline.tables.reading import numbers
 
 PLOTTED_ROWS = 500  # the first ones; more would be unreadable
@@ -20,9 +20,9 @@ class Predicted(NamedTuple):
 
     `sums` is the result of `scoring.sums`; `plotted` holds the first rows; `unknown`, by column,
     categories that are not in the training rows, and `outside` the number of values outside the
-    range of the training rows; `observed` is the result of `drift.observe`; `incomplete` counts
-    rows without a prediction, `covered` those whose actual value is in the interval; None if there
-    are no intervals.
+    range of the training rows; `observed` is the result of `profile.observe`; `predictions` is
+    their spread; `incomplete` counts rows without a prediction, `covered` those whose actual value
+    is in the interval; None if there are no intervals.
     """
 
     rows: int
@@ -30,12 +30,13 @@ class Predicted(NamedTuple):
     plotted: pa.Table
     unknown: dict[str, features.Unknown]
     outside: Counter[str]
-    observed: drift.Observed
+    observed: profile.Observed
+    predictions: profile.Spread
     incomplete: int
     covered: int | None
 
 
-NONE = Predicted(0, scoring.NONE, pa.table({}), {}, Counter(), {}, 0, 0)
+NONE = Predicted(0, scoring.NONE, pa.table({}), {}, Counter(), {}, profile.NO_SPREAD, 0, 0)
 
 
 def predict_rows(
@@ -70,8 +71,8 @@ def predict_rows(
     """
     preprocessor = model["preprocessor"]
     unknown = features.unknown_categories(preprocessor, table)
-    outside = drift.outside(preprocessor, table)
-    observed = drift.observe(preprocessor, table)
+    outside = profile.outside(preprocessor, table)
+    observed = profile.observe(preprocessor, table)
     predicted = np.full(len(table), np.nan)
     usable = np.ones(len(table), bool)
     if not features.imputes(preprocessor):
@@ -97,8 +98,9 @@ def predict_rows(
         if covered is not None:
             covered = int(((lower <= both[0]) & (both[0] <= upper)).sum())
     first = rows.take(np.arange(min(len(rows), PLOTTED_ROWS)))  # a slice keeps all rows alive
-    incomplete = len(rows) - int(usable.sum())
-    summary = (sums, first, unknown, outside, observed, incomplete, covered)
+    spread = profile.spread(predicted[usable])
+    incomplete = len(rows) - spread.rows
+    summary = (sums, first, unknown, outside, observed, spread, incomplete, covered)
     return rows, Predicted(len(rows), *summary)
 
 
@@ -113,8 +115,9 @@ def add(a: Predicted, b: Predicted) -> Predicted:
     }
     sums, incomplete = scoring.add(a.sums, b.sums), a.incomplete + b.incomplete
     covered = None if a.covered is None or b.covered is None else a.covered + b.covered
-    outside, observed = a.outside + b.outside, drift.add(a.observed, b.observed)
-    summary = (sums, plotted, unknown, outside, observed, incomplete, covered)
+    outside, observed = a.outside + b.outside, profile.add(a.observed, b.observed)
+    spread = profile.add_spread(a.predictions, b.predictions)
+    summary = (sums, plotted, unknown, outside, observed, spread, incomplete, covered)
     return Predicted(a.rows + b.rows, *summary)
 
 

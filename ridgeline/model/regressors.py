@@ -22,7 +22,7 @@ from sklearn.base import BaseEstimator, is_regressor
 from sklearn.linear_model import ElasticNet, LinearRegression, Ridge, RidgeCV
 
 from ridgeline.errors import DataError, SettingsError
-from ridgeline.model import intervals, moments, ridge, scoring
+from ridgeline.model import intervals, moments, profile, ridge, scoring
 from ridgeline.model.moments import Array
 from ridgeline.model.ridge import Fit
 from ridgeline.tables.engine import Map
@@ -154,11 +154,13 @@ def check_memory(name: str, rows: int, features: int) -> None:
         )
 
 
-def score(fit: Fit, split: str, part: tuple[Array, Array]) -> tuple[Array, intervals.Counts]:
-    """Return the sums of a part's errors, and counts of the residuals that intervals are made of.
+def score(
+    fit: Fit, split: str, part: tuple[Array, Array]
+) -> tuple[Array, intervals.Counts, profile.Spread]:
+    """Return the sums of a part's errors, the residuals' counts, and the predictions' spread.
 
-    These are the leave-one-out residuals of the split "train", or if a fit has none, the residuals
-    of the split "validation".
+    Intervals are made of the residuals: the leave-one-out ones of the split "train", or if a fit
+    has none, those of the split "validation".
     """
     X, y = part
     predicted = fit.model.predict(X)
@@ -167,7 +169,7 @@ def score(fit: Fit, split: str, part: tuple[Array, Array]) -> tuple[Array, inter
         residuals = fit.residuals(part)
     if fit.residuals is None and split == "validation":
         residuals = y - predicted
-    return errors, intervals.counts(residuals)
+    return errors, intervals.counts(residuals), profile.spread(predicted)
 
 
 def effects(model: BaseEstimator, X: Array, y: Array) -> tuple[str, Array]:

@@ -10,8 +10,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from ridgeline.files import EFFECTS, PLOTS
-from ridgeline.model import features
-from ridgeline.model.drift import Change
+from ridgeline.model import drift, features
 from ridgeline.model.predict import Predicted
 
 Values = Mapping[str, Any]
@@ -39,7 +38,7 @@ class Facts(NamedTuple):
     `prepared` is what ``metrics/prepare.json`` holds of the table `data`, and `total` and `tested`
     are the summary and the metrics of the predictions of the table `input`; its md5 is None if it
     is not on this machine. `half_width` is that of the intervals at `level`; None if unknown;
-    `changes` is the result of `drift.changes`.
+    `drift` is the result of `drift.compare`.
     `training` is None if the model is not the one just trained, but an older version.
     """
 
@@ -54,13 +53,13 @@ class Facts(NamedTuple):
     tested: Values
     level: float
     half_width: float | None
-    changes: Sequence[Change]
+    drift: drift.Drift
     training: Training | None
 
 
 def markdown(facts: Facts) -> str:
     """Return the report of a prediction."""
-    sections = (_summary, _data, _model, _metrics, _effects, _limits, _restoring)
+    sections = (_summary, _data, _model, _metrics, _effects, _drift, _limits, _restoring)
     return "\n\n".join(text for section in sections for text in section(facts)) + "\n"
 
 
@@ -175,19 +174,29 @@ def _effects(facts: Facts) -> Iterator[str]:
     yield _figure(f"{kinds} by feature", EFFECTS.with_suffix(".png").name)
 
 
+def _drift(facts: Facts) -> Iterator[str]:
+    columns, prediction = facts.drift
+    if not columns:
+        return
+    yield "## Change from the training rows"
+    moved = ", ".join(code(change.column) for change in columns if change.moved or change.strays)
+    mean = f" Mean prediction: {drift.mean(prediction)}." if prediction else ""
+    yield f"Columns that have moved beyond chance: {moved or 'none'}.{mean}"
+    (_, *header), rows = drift.table(facts.drift, SHOWN)
+    which = f"the {SHOWN} largest of {len(columns)} columns" if len(columns) > SHOWN else "column"
+    yield _table([which, *header], "lrrrr", ([code(name), *cells] for name, *cells in rows))
+    yield _figure("Change from the training rows by column", "drift.png")
+
+
 def _limits(facts: Facts) -> Iterator[str]:
     total, level, estimator = facts.total, facts.level, facts.model[-1]
     scored = facts.tested["rows"]["scored"]
     yield "## Known limits"
-    found = []
-    if facts.changes:
-        outside = _counts(total.outside) or "none"
-        found.append(f"Values outside the range of the training rows: {outside}.")
-        moved = ", ".join(code(change.column) for change in facts.changes if change.moved) or "none"
-        found.append(f"Columns distributed otherwise than in the training rows: {moved}.")
     unknown = _counts({name: known.rows for name, known in total.unknown.items()}) or "none"
-    found.append(f"Rows with a category that is not in the training rows: {unknown}.")
-    found.append(f"Rows without a prediction because a value is missing: {total.incomplete:,}.")
+    found = [
+        f"Rows with a category that is not in the training rows: {unknown}.",
+        f"Rows without a prediction because a value is missing: {total.incomplete:,}.",
+    ]
     if facts.half_width is None:
         found.append(f"There are no prediction intervals at level {level}.")
     elif scored and total.covered is not None:
@@ -210,8 +219,6 @@ def _limits(facts: Facts) -> Iterator[str]:
     if 0 < scored < FEW_ROWS:
         found.append(f"Few rows with an actual value: {scored}. See the intervals of the metrics.")
     yield "\n".join(f"- {text}" for text in found)
-    if facts.changes:
-        yield _figure("Change from the training rows by column", "drift.png")
 
 
 def _restoring(facts: Facts) -> Iterator[str]:
@@ -221,10 +228,8 @@ def _restoring(facts: Facts) -> Iterator[str]:
     yield "With MLflow, restore the model with its data, code and params in a separate folder:"
     yield f"```console\n$ python -m ridgeline lineage {facts.md5} --restore ../restored\n```"
     yield "Without, find the commits whose `dvc.lock` has the model; then check one out:"
-    yield (
-        f"```console\n$ git log --oneline --all -S{facts.md5} -- dvc.lock\n$ git checkout COMMIT\n"
-        "$ dvc pull\n```"
-    )
+    log = f"$ git log --oneline --all -S{facts.md5} -- dvc.lock"
+    yield f"```console\n{log}\n$ git checkout COMMIT\n$ dvc pull\n```"
 
 
 def code(text: object) -> str:

@@ -6,18 +6,24 @@ Nothing else goes into a run, so it can be written when the stage ends, or later
 import json
 import re
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ridgeline.files import REGISTERED, REPORT, read_json
 from ridgeline.tracking import address, models, origin, records
-from ridgeline.tracking.registry import Registry
+from ridgeline.tracking.registry import Registry, number
 from ridgeline.tracking.skops_format import MODEL, Export, exported
 from ridgeline.tracking.store import connect, experiment_id, speaking_of_mlflow
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ARTIFACTS = (".json", ".csv", ".png", ".md")
 DAY = 24 * 3600 * 1000  # milliseconds
@@ -134,6 +140,44 @@ def write_run(
         client.set_terminated(run_id)
 
 
+def log_predictions(
+    client: mlflow.MlflowClient,
+    experiment: str,
+    version: ModelVersion,
+    params: dict[str, Any],
+    metrics: dict[str, Any],
+    drift: "Figure",
+) -> None:
+    """Write a run of what a version predicted outside the pipeline.
+
+    Parameters
+    ----------
+    client, experiment
+        As for `write_run`.
+    version : ModelVersion
+        The version; the run is tagged with the md5 of its model.
+    params, metrics : dict
+        What was predicted, besides the version, and what was found; metrics may be nested.
+    drift : Figure
+        Logged as ``drift.png``.
+    """
+    tags = origin.tags() | {"mlflow.source.name": "ridgeline predict"}
+    if records.MD5 in version.tags:
+        tags[records.MD5] = version.tags[records.MD5]
+    with speaking_of_mlflow():
+        model = f"models:/{version.name}/{number(version)}"
+        name = f"predict · version {number(version)}"
+        run = client.create_run(experiment_id(client, experiment), tags=tags, run_name=name)
+        now = run.info.start_time
+        measured = [
+            Metric(records.key(key), float(value), now, 0)
+            for key, value in records.flat(metrics).items()
+        ]
+        _log_batches(client, run.info.run_id, measured, {"model": model} | params)
+        client.log_figure(run.info.run_id, drift, "drift.png")
+        client.set_terminated(run.info.run_id)
+
+
 def close_killed(client: mlflow.MlflowClient, experiment: str) -> None:
     """Mark runs as killed whose process is gone, or that another machine began a day ago.
 
@@ -208,10 +252,7 @@ def _write(
         for key, value in records.read_metrics(record.outs, folder).items()
         if isinstance(value, int | float)
     ]
-    params = [Param(records.key(key), str(value)) for key, value in record.params.items()]
-    for first in range(0, max(len(measured), len(params)), BATCH):
-        batch = slice(first, first + BATCH)
-        client.log_batch(run_id, metrics=measured[batch], params=params[batch])
+    _log_batches(client, run_id, measured, record.params)
     tables = {path: md5 for path, md5 in record.deps.items() if records.is_table(path, md5)}
     client.log_inputs(run_id, [_dataset(path, md5) for path, md5 in tables.items()])
     for path, md5 in record.outs.items():
@@ -220,6 +261,16 @@ def _write(
             client.log_artifact(run_id, str(folder / path), place)
         elif path in exports:
             models.log(run_id, exports[path], md5)
+
+
+def _log_batches(
+    client: mlflow.MlflowClient, run_id: str, measured: list[Metric], values: Mapping[str, Any]
+) -> None:
+    """Log metrics and params, in as many calls as MLflow needs."""
+    params = [Param(records.key(key), str(value)) for key, value in values.items()]
+    for first in range(0, max(len(measured), len(params)), BATCH):
+        batch = slice(first, first + BATCH)
+        client.log_batch(run_id, metrics=measured[batch], params=params[batch])
 
 
 def _describe_version(client: mlflow.MlflowClient, folder: Path) -> None:

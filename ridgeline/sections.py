@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 WIDTH, GAP = 80, 2
-NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?(e[-+]\d+)?|–|")
+NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?(e[-+]\d+)?%?|–|")
 
 
 @dataclass(frozen=True)
