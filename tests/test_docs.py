@@ -27,6 +27,11 @@ def test_the_index_has_every_page() -> None:
     assert pages - links(DOCS / "README.md") == set()
 
 
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_a_page_of_the_documentation_is_short(page: Path) -> None:
+    assert len(page.read_text(encoding="utf-8").splitlines()) <= 110
+
+
 def test_screenshots_are_1200_pixels_wide_and_small() -> None:
     for path in (DOCS / "images").iterdir():
         assert path.stat().st_size < 150_000

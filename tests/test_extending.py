@@ -1,4 +1,4 @@
-"""docs/extending.md: a user's own stage and columns, made as the page says."""
+"""A user's own stage and columns, made as docs/extending.md and docs/derived-columns.md say."""
 
 import json
 import re
@@ -15,7 +15,10 @@ from ridgeline.tracking import records
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
-PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+PAGE = "".join(
+    (ROOT / "docs" / name).read_text(encoding="utf-8")
+    for name in ("extending.md", "derived-columns.md")
+)
 GROUPS, DERIVED, STAGE, PROGRAM = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 LAST, FIRST = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = re.findall(r"^\$ (.*)$", PAGE, re.MULTILINE)

@@ -140,7 +140,7 @@ def scheduler_on(port: int, folder: Path, project: Path, **settings: str) -> Ser
 
 @pytest.fixture(scope="module")
 def cluster(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Dask scheduler and two worker processes on loopback, as docs/scaling.md starts them."""
+    """A Dask scheduler and two worker processes on loopback, as docs/cluster.md starts them."""
     folder, port = tmp_path_factory.mktemp("dask"), free_port()
     address = f"tcp://127.0.0.1:{port}"
     settings = {"PYTHONPATH": ".", "OPENBLAS_CORETYPE": "Haswell"}

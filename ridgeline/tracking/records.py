@@ -30,7 +30,7 @@ CODE = ("ridgeline", "stages")
 STAGE, DIGEST, DEPS, OUTS = "dvc.stage", "dvc.lock", "dvc.deps.", "dvc.outs."
 COMMIT, DIRTY, REMOTE = "git.commit", "git.dirty", "git.remote"
 EXPERIMENT, BASELINE, EXECUTION = "dvc.experiment", "dvc.baseline", "dvc.execution"
-# On versions and logged models: the md5 of the model's file.
+# On versions, logged models and runs of the command `predict`: the md5 of the model's file.
 MD5 = "dvc.md5"
 # On versions: the gate's decision and why, the score and the md5 of its validation rows, and the
 # champion that the version was compared with: its score, and as in `scoring.Comparison` the
