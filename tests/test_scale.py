@@ -68,6 +68,14 @@ def transform(preprocessor, kept, folder, part):
 featurize.transform = transform
 featurize.main(config.load())
 """
+PREDICT = """
+import sys
+from pathlib import Path
+import joblib
+from ridgeline import batch, config
+data = config.load().data
+batch.predict_table(joblib.load("models/model.joblib"), 1.0, data.path, Path(sys.argv[1]), data)
+"""
 
 
 def possums(rows: int, seed: int = 0) -> pd.DataFrame:
@@ -179,6 +187,16 @@ def test_a_dask_cluster_changes_no_byte(
     done = run(sys.executable, "-c", STAGES, cwd=project, DASK_SCHEDULER_ADDRESS=cluster)
     assert done.stdout.split()[-1] == "True"
     assert outputs(project) == by_one_thread
+
+
+def test_the_command_predict_writes_the_same_bytes_on_a_dask_cluster(
+    project: Path, by_one_thread: dict[str, str], cluster: str, tmp_path: Path
+) -> None:
+    threads, workers = tmp_path / "threads.csv", tmp_path / "workers.csv"
+    run(sys.executable, "-c", PREDICT, str(threads), cwd=project)
+    run(sys.executable, "-c", PREDICT, str(workers), cwd=project, DASK_SCHEDULER_ADDRESS=cluster)
+    assert workers.read_bytes() == threads.read_bytes()
+    assert sum(1 for _ in workers.open()) == ROWS + 1
 
 
 def test_a_worker_killed_in_the_middle_of_train_is_survived(
