@@ -49,8 +49,9 @@ bench: .venv/installed  ## compare the time of `dvc repro` with one process that
 bench-scale: .venv/installed  ## time each stage on more and more rows, and the same steps in plain pandas
 	python -m bench.scale
 
+report: export BASE := $(BASE)
 report: .venv/installed  ## write what this branch changes, for its reviewers: make report BASE=origin/main
-	@python -m ridgeline changes --base "$(BASE)"
+	@python -m ridgeline changes --base "$$BASE"
 
 ui: .venv/installed  ## serve MLflow's UI for the local store at http://127.0.0.1:5000
 	mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1

@@ -11,5 +11,6 @@ flock --nonblock 9 || {
 
 git pull --quiet --ff-only
 make pull repro push  # data first: a dvc.lock that others can see names data that they can pull
-git diff --quiet HEAD || git commit --quiet --all --message "Outputs of a scheduled run"
+git add --all
+git diff --cached --quiet || git commit --quiet --message "Outputs of a scheduled run"
 git push --quiet

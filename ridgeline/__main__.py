@@ -1,6 +1,7 @@
 """The commands that are not stages of the pipeline: ``python -m ridgeline --help``."""
 
 import argparse
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from ridgeline.errors import exit_on_error
 def main() -> None:
     """Run the command that the arguments name."""
     arguments = parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files are removed
     with exit_on_error(arguments.command):
         sys.exit(arguments.run(arguments))
 

@@ -2,14 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from sklearn.pipeline import Pipeline
 
 from ridgeline.config import ROW, Data, Settings
@@ -23,7 +22,7 @@ from ridgeline.tracking import models, runs, skops_format, store
 from ridgeline.tracking.records import HALF_WIDTHS
 from ridgeline.tracking.registry import number, version_named
 
-PREDICTED = ("prediction", "lower", "upper")
+NOT_FINITE = "the prediction is not finite"
 MOST_COLUMNS = 10  # of the summary
 
 
@@ -135,13 +134,15 @@ def predict_table(
     DataError
         If the table can't be read or has not all columns, or `output` would replace other files.
     """
-    _check_output(output, source)
     preprocessor = model["preprocessor"]
     kinds = features.columns(preprocessor)
     numeric, categorical = (kinds.get(k, ()) for k in (features.NUMERIC, features.CATEGORICAL))
     files = reading.open_table(source, ()).files
+    _check_output(output, source, files)
     known = set.intersection(*({*reading.column_names(file, data.csv)} for file in files))
-    key = data.key if data.key in known else ROW
+    key = data.key if data.key in known - {*numeric, *categorical} else ROW
+    if key == ROW and ROW in (*numeric, *categorical):
+        raise DataError(f"{source} has no key to name its rows by; add the column {data.key!r}")
     table = reading.open_table(
         source,
         (key, *numeric, *categorical),
@@ -181,16 +182,14 @@ def predict_part(
     with writing.predictions_part(output, folder, part.number) as write:
         for table in part.tables():
             accepted = reasons.accept(table, wanted, part.decimal, required)
+            refused = accepted.reasons >= 0
             rows, predicted = predict.predict_rows(
-                model, wanted.key, None, 0.0, half_width, accepted.table
+                model, wanted.key, None, 0.0, half_width, accepted.table, refused
             )
-            bad = accepted.reasons >= 0
-            for name in PREDICTED if bad.any() else ():
-                values = pc.if_else(pa.array(bad), None, rows[name])
-                rows = rows.set_column(rows.column_names.index(name), name, values)
             texts = np.array([*accepted.texts, None], object)[accepted.reasons]
+            texts[~refused & rows["prediction"].is_null().to_numpy()] = NOT_FINITE
             write(rows.append_column("reason", pa.array(texts, pa.string())))
-            total = add(total, Scored(predicted, Counter(texts[bad])))
+            total = add(total, Scored(predicted, Counter(filter(None, texts))))
     return total
 
 
@@ -199,13 +198,18 @@ def add(a: Scored, b: Scored) -> Scored:
     return Scored(predict.add(a.predicted, b.predicted), a.reasons + b.reasons)
 
 
-def _check_output(output: Path, source: str) -> None:
-    """Refuse an output that is not a file or folder of predictions."""
+def _check_output(output: Path, source: str, files: Sequence[str]) -> None:
+    """Refuse an output that would replace something other than predictions, or join the table."""
     if output.suffix not in (".csv", "") or output.as_posix().startswith("s3:"):
         raise DataError(f"{output} should be a .csv file, or a folder for Parquet, on this machine")
-    if output.resolve() == Path(source).resolve():
+    whole, inputs = output.resolve(), [Path(file).resolve() for file in files]
+    if any(whole == file or whole in file.parents for file in inputs):
         raise DataError(f"{output} is the table itself; name another output")
-    if output.is_dir():
-        others = sorted(f.name for f in output.iterdir() if not f.match("part-*.parquet"))
-        if others:
-            raise DataError(f"{output} has other files, such as {others[0]}; name a new folder")
+    folders = {file.parent for file in inputs}  # a later run would read the output as well
+    if inputs != [Path(source).resolve()] and whole.parent in folders:
+        raise DataError(f"{output} is beside the table's files; name an output elsewhere")
+    if output.exists() and output.is_dir() == bool(output.suffix):
+        raise DataError(f"{output} exists, and is no output of predictions; name another output")
+    for file in sorted(output.iterdir()) if output.is_dir() else ():
+        if not (file.suffix == ".parquet" and "reason" in reading.column_names(str(file))):
+            raise DataError(f"{output} has other files, such as {file.name}; name a new folder")

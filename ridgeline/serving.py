@@ -2,6 +2,8 @@
 
 import os
 import socket
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 from ridgeline.errors import RidgelineError
@@ -30,5 +32,8 @@ def serve(name: str, port: int, workers: int) -> NoReturn:
     print(f"{name} version {version}: http://{LOOPBACK}:{port}/invocations", flush=True)
     model = ["--model-uri", f"models:/{name}/{version}", "--env-manager", "local"]
     place = ["--host", LOOPBACK, "--port", str(port), "--workers", str(workers)]
-    command = ["mlflow", "models", "serve", *model, *place]
-    os.execvp(command[0], command)  # noqa: S606 - no shell is needed
+    command = [sys.executable, "-m", "mlflow", "models", "serve", *model, *place]
+    programs = (
+        f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow runs uvicorn
+    )
+    os.execve(command[0], command, os.environ | {"PATH": programs})  # noqa: S606 - no shell is needed

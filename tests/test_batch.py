@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,15 +111,78 @@ def test_parquet_in_parts_gives_the_predictions_of_csv_in_order(tmp_path: Path) 
         ("out.xlsx", "out.xlsx should be a .csv file, or a folder for Parquet, on this machine"),
         ("s3://bucket/out.csv", "should be a .csv file, or a folder for Parquet, on this machine"),
         ("table.csv", "table.csv is the table itself; name another output"),
-        (".", "has other files, such as table.csv; name a new folder"),
+        (".", "is the table itself; name another output"),
+        ("notes", "notes exists, and is no output of predictions; name another output"),
+        ("folder.csv", "folder.csv exists, and is no output of predictions; name another output"),
+        ("mixed", "has other files, such as notes; name a new folder"),
+        ("others", "has other files, such as part-00000.parquet; name a new folder"),
     ],
 )
 def test_an_output_that_would_replace_other_files_is_refused(tmp_path, output, message) -> None:
     frame().to_csv(tmp_path / "table.csv", index=False)
+    (tmp_path / "notes").write_text("mine")
+    for name in ("folder.csv", "mixed", "others"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "mixed/notes").write_text("mine")
+    frame().to_parquet(tmp_path / "others/part-00000.parquet")
     place = Path(output) if output.startswith("s3") else tmp_path / output
     with pytest.raises(DataError) as refused:
         batch.predict_table(pipeline(), None, str(tmp_path / "table.csv"), place, DATA)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("source", ["", "/*.csv"])
+@pytest.mark.parametrize("name", ["0.csv", "out.csv"])
+def test_an_output_among_the_tables_files_is_refused(tmp_path, source, name) -> None:
+    for number in (0, 1):
+        frame().to_csv(tmp_path / f"{number}.csv", index=False)
+    before = (tmp_path / "0.csv").read_bytes()
+    with pytest.raises(DataError, match=r"is the table itself|is beside the table's files"):
+        batch.predict_table(pipeline(), None, f"{tmp_path}{source}", tmp_path / name, DATA)
+    assert (tmp_path / "0.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["out", "out.csv"])
+def test_predictions_replace_earlier_ones(tmp_path: Path, name: str) -> None:
+    for rows in (20, ROWS):
+        frame(rows).to_csv(tmp_path / "table.csv", index=False)
+        batch.predict_table(pipeline(), None, str(tmp_path / "table.csv"), tmp_path / name, DATA)
+    read = pd.read_csv if name.endswith("csv") else pd.read_parquet
+    assert len(read(tmp_path / name)) == ROWS
+
+
+@pytest.mark.parametrize("name", ["out", "out.csv"])
+def test_an_empty_table_gives_an_empty_table_with_all_columns(tmp_path: Path, name: str) -> None:
+    frame(0).to_csv(tmp_path / "table.csv", index=False)
+    batch.predict_table(pipeline(), None, str(tmp_path / "table.csv"), tmp_path / name, DATA)
+    read = pd.read_csv if name.endswith("csv") else pd.read_parquet
+    assert [*read(tmp_path / name)] == ["case", "prediction", "lower", "upper", "reason"]
+
+
+def test_a_key_that_is_a_feature_of_the_model_does_not_name_the_rows(tmp_path: Path) -> None:
+    frame().to_csv(tmp_path / "table.csv", index=False)
+    output, data = tmp_path / "out.csv", replace(DATA, key="age", numeric=("case",))
+    batch.predict_table(pipeline(), None, str(tmp_path / "table.csv"), output, data)
+    assert [*pd.read_csv(output)["row"]] == [*range(1, ROWS + 1)]
+
+
+def test_a_prediction_that_is_not_finite_is_none(tmp_path: Path) -> None:
+    model = pipeline()
+    model[-1].coef_ *= 1e300
+    written = predict(frame().assign(age=[0.0, *np.full(ROWS - 1, 1e10)]), tmp_path, model)
+    assert [*written["reason"][1:]] == ["the prediction is not finite"] * (ROWS - 1)
+    assert written.loc[1:, ["prediction", "lower", "upper"]].isna().all(axis=None)
+
+
+def test_rows_that_are_refused_count_neither_as_predicted_nor_in_the_mean(tmp_path: Path) -> None:
+    table = frame().astype({"age": object})
+    table.loc[3, "age"] = "young"
+    table.to_csv(tmp_path / "table.csv", index=False)
+    total = batch.predict_table(
+        pipeline(impute=True), None, str(tmp_path / "table.csv"), tmp_path / "out.csv", DATA
+    )
+    assert total.reasons == {"age is not a number": 1}
+    assert total.predicted.predictions.rows == ROWS - 1
 
 
 def test_a_table_without_one_of_the_models_columns_is_refused(tmp_path: Path) -> None:
@@ -210,7 +274,7 @@ def test_killed_at_ten_points_it_leaves_nothing_and_ends_with_the_same_bytes(
         while process.poll() is None and written(tmp_path) < max(wanted, 1):
             pass
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
         assert not output.exists() or output.read_bytes() == expected
     run("python", *command, cwd=project)
     assert output.read_bytes() == expected

@@ -6,17 +6,21 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from markdown_it import MarkdownIt
 from project import MODEL, edit, run, store
 
 from ridgeline import config
-from ridgeline.history import comparisons, states
+from ridgeline.history import comparisons, rows, states
+from ridgeline.intake import unique
 from ridgeline.model.scoring import Comparison
+from ridgeline.sections import text
 
 Diff = Callable[..., tuple[int | str, str]]
-EXPERIMENT = "puffy-cat"
+EXPERIMENT, FEWER = "puffy-cat", "fewer-columns"
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
@@ -42,6 +46,8 @@ def history(reproduced: Path) -> Path:
     commit(project, "The second model")
     run("git", "tag", "second", cwd=project)
     run("dvc", "exp", "run", "--name", EXPERIMENT, "-S", "train.alphas=[0.5]", cwd=project)
+    run("git", "checkout", "--quiet", ".", cwd=project)
+    run("dvc", "exp", "run", "--name", FEWER, "-S", "data.numeric=[age,totlngth]", cwd=project)
     run("git", "checkout", "--quiet", ".", cwd=project)
     run("dvc", "checkout", "--quiet", "--force", cwd=project)
     store(project).set_registered_model_alias(MODEL, "oldest", "1")
@@ -132,6 +138,15 @@ def test_an_experiment_is_compared_by_its_name(diff: Diff) -> None:
         assert section(out, same) == f"{same}: no differences"
 
 
+@pytest.mark.parametrize(("a", "b", "values"), [("second", FEWER, "A"), (FEWER, "second", "B")])
+def test_a_model_with_fewer_columns_is_compared_either_way(
+    diff: Diff, a: str, b: str, values: str
+) -> None:
+    _, out = diff(a, b)
+    shown = " ".join(section(out, "Metrics").split())
+    assert f"with the values of {values}), the RMSE of B's model minus that of A's is" in shown
+
+
 def test_markdown_has_a_table_for_each_section_with_differences(diff: Diff) -> None:
     _, out = diff("first", "second", "--markdown")
     tokens = MarkdownIt("gfm-like", {"linkify": False}).disable("linkify").parse(out)
@@ -144,7 +159,7 @@ def test_a_name_of_nothing_is_one_line(diff: Diff) -> None:
     assert out == ""
     assert status == (
         f"error: nobody is neither a commit nor a DVC experiment, and {MODEL} has no version with "
-        "the alias 'nobody'; its versions: 1, 2, 3"
+        "the alias 'nobody'; its versions: 1, 2, 3, 4"
     )
 
 
@@ -229,7 +244,27 @@ def test_the_largest_changes_of_coefficients_come_first() -> None:
 
 
 def test_the_paired_interval_names_its_rows_and_values() -> None:
-    assert comparisons.paired(1234, Comparison(-0.5, -1.0, 0.25, 0.9)) == (
+    assert comparisons.paired(1234, Comparison(-0.5, -1.0, 0.25, 0.9), "B") == (
         "On the validation rows of both (1,234, with the values of B), the RMSE of B's model minus "
         "that of A's is -0.5, with a paired 95 % interval from -1 to +0.25."
     )
+
+
+def rows_section(a: dict[str, object], b: dict[str, object], roles: list[dict[str, str]]) -> str:
+    """The section on one row, with key 1, that changed from `a` to `b`."""
+    before, after = (pa.table({"k": ["1"]} | {n: [v] for n, v in row.items()}) for row in (a, b))
+    none, hashes = np.zeros(0, np.uint64), unique.hashes(before["k"], rows.SEED)
+    found = rows.Differences(0, 0, 1, 1, (none, none, hashes))
+    return "\n".join(text(comparisons.rows(found, "k", *roles, before, after)))
+
+
+def test_values_that_are_equal_when_rounded_are_shown_in_full() -> None:
+    roles = [{"x": "numeric"}] * 2
+    assert "x 123456.5 → 123457.5" in rows_section({"x": 123456.5}, {"x": 123457.5}, roles)
+
+
+def test_columns_of_another_role_are_named_and_not_compared() -> None:
+    roles = [{"x": "numeric", "site": role} for role in ("categorical", "numeric")]
+    shown = rows_section({"x": 1.0, "site": "1"}, {"x": 2.0, "site": 1.0}, roles)
+    assert "not compared: site." in " ".join(shown.split())
+    assert "1 (x 1 → 2)" in shown

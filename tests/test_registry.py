@@ -471,8 +471,8 @@ def log_like(client: mlflow.MlflowClient, logged: LoggedModel, md5: str) -> Logg
 
 
 def load(client: mlflow.MlflowClient, version: ModelVersion) -> Pipeline:
-    path = models.download(Registry(client, version.name), version)
-    return skops_format.load(path, f"models:/{version.name}/{version.version}")
+    content = models.download(Registry(client, version.name), version)
+    return skops_format.load(content, f"models:/{version.name}/{version.version}")
 
 
 def test_a_version_is_loaded_as_the_pipeline_that_it_is(client, name, logged) -> None:

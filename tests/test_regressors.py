@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from project import documented_models
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import (
     ElasticNet,
     Lasso,
@@ -201,3 +202,15 @@ def test_over_200_tables_split_conformal_intervals_cover_what_theory_says(level)
         shares.append(np.mean(errors[fitted + held :] <= width))
     error = np.std(shares) / np.sqrt(len(shares))
     assert level - 3 * error < np.mean(shares) < level + 1 / (held + 1) + 3 * error
+
+
+def test_a_kernel_is_computed_for_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = np.random.default_rng(0).normal(size=(2, 50, 3))[0], np.arange(50.0)
+    model = KernelRidge(kernel="rbf").fit(X, y)
+    whole, sizes, real = model.predict(X), [], KernelRidge.predict
+    monkeypatch.setattr(regressors, "KERNEL_VALUES", 7 * 50)
+    monkeypatch.setattr(
+        KernelRidge, "predict", lambda self, rows: sizes.append(len(rows)) or real(self, rows)
+    )
+    np.testing.assert_allclose(regressors.predict(model, X), whole, rtol=1e-12)
+    assert sizes == [7] * 7 + [1]

@@ -189,7 +189,7 @@ def logspace(start: float, stop: float, num: int) -> tuple[float, ...]:
 
 
 LARGEST_EXPONENT = 300
-PREDICTED = ("prediction", "lower", "upper", "actual", "residual")
+PREDICTED = ("prediction", "lower", "upper", "actual", "residual", "reason")
 Alphas = Annotated[
     tuple[Positive, ...],
     Field(min_length=1),

@@ -44,14 +44,15 @@ def write(base: str, folder: Path) -> Path:
 def outdated() -> dict[str, list[str]]:
     """Return the stages whose entry in dvc.lock does not match what is in git, and what differs.
 
-    Code, params and files in git are compared by md5; of data that only DVC has, whether the stage
-    that made it and the stages that use it have the same md5.
+    Commands, code, params and files in git are compared, files by md5, or that in their .dvc file;
+    of data that only DVC has, whether the stage that made it and those that use it have one md5.
     """
     lock = Path(LOCK)
     locked = records.locked(lock.read_text(encoding="utf-8")) if lock.is_file() else {}
+    ran = read_yaml(lock)["stages"] if locked else {}
     made = {path: md5 for record in locked.values() for path, md5 in record.outs.items()}
     found: dict[str, list[str]] = {}
-    for name in read_yaml(Path("dvc.yaml"))["stages"]:
+    for name, declared in read_yaml(Path("dvc.yaml"))["stages"].items():
         stage, record = records.load(name), locked.get(name)
         if record is None:
             found[name] = ["it never ran"]
@@ -62,13 +63,17 @@ def outdated() -> dict[str, list[str]]:
         changed = [path.as_posix() for path in now if now[path] not in (was.get(path), None)]
         changed += sorted(path.as_posix() for path in was.keys() - now.keys())
         changed += sorted(k for k in keys if stage.params.get(k) != record.params.get(k))
+        changed += ["cmd"] if declared["cmd"] != ran[name]["cmd"] else []
         if changed:
             found[name] = changed
     return found
 
 
 def _md5(path: Path, made: dict[Path, str]) -> str | None:
-    """Return the md5 of a file or folder in git, or else the one that its stage recorded."""
+    """Return the md5 of a file or folder in git, or of `dvc add`, or that its stage recorded."""
+    added = path.with_name(f"{path.name}.dvc")
+    if origin.git("ls-files", "--", str(added)):
+        return str(read_yaml(added)["outs"][0].get("md5"))
     return md5_of(path) if origin.git("ls-files", "--", str(path)) else made.get(path)
 
 
@@ -85,7 +90,8 @@ def _page(base: str, folder: Path) -> Iterator[str]:
         table = _dvc(command, "diff", "--md", base).replace(base, base[:7])
         yield table if table.count("\n") > 1 else "No differences."  # than a header
     yield "## Report"
-    changed = origin.git("diff", "--unified=0", base, "--", str(REPORT)).splitlines()
+    plain = ("--no-color", "--no-ext-diff")  # whatever git's settings are
+    changed = origin.git("diff", *plain, "--unified=0", base, "--", str(REPORT)).splitlines()
     kept = [line for line in changed if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     yield "```diff\n" + "\n".join(kept) + "\n```" if kept else "No differences."
     yield "## Figures"

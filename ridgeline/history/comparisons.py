@@ -56,8 +56,8 @@ def code(changed: Sequence[str], commits: Sequence[str], behind: int, related: b
 def rows(
     found: Differences,
     key: str,
-    a_columns: Sequence[str],
-    b_columns: Sequence[str],
+    a_roles: Mapping[str, str],
+    b_roles: Mapping[str, str],
     a: pa.Table,
     b: pa.Table,
 ) -> Section:
@@ -69,12 +69,12 @@ def rows(
         As by `rows.differences`.
     key : str
         The column of the keys.
-    a_columns, b_columns : sequence of str
-        The other columns of each state; the values of those in both were compared.
+    a_roles, b_roles : mapping of str to str
+        The other columns of each state by name; those with equal roles in both were compared.
     a, b : Table
         The rows of the examples in each state.
     """
-    columns = [name for name in a_columns if name in b_columns]
+    columns = [name for name, role in a_roles.items() if b_roles.get(name) == role]
     before, after = ({row[key]: row for row in side.to_pylist()} for side in (a, b))
     added, removed, changed = (
         keys(side, key, hashes) for side, hashes in zip((b, a, b), found.examples, strict=True)
@@ -90,12 +90,16 @@ def rows(
         if count
     ]
     sentences = [
-        f"Columns that only {label} has: {', '.join(only)}."
-        for label, only in (
-            ("A", [name for name in a_columns if name not in columns]),
-            ("B", [name for name in b_columns if name not in columns]),
+        f"{what}: {', '.join(names)}."
+        for what, names in (
+            ("Columns that only A has", [name for name in a_roles if name not in b_roles]),
+            ("Columns that only B has", [name for name in b_roles if name not in a_roles]),
+            (
+                "Columns that are numeric in one and categorical in the other, not compared",
+                [name for name in a_roles if name in b_roles and name not in columns],
+            ),
         )
-        if only
+        if names
     ]
     if table:
         sentences.append(
@@ -136,9 +140,12 @@ def metrics(a: Mapping[str, Any], b: Mapping[str, Any], paired: str) -> Section:
     return Section("Metrics", sentences, ("metric", "A", "B", "B - A"), tuple(table))
 
 
-def paired(rows: int, compared: Comparison | None) -> str:
-    """Return a sentence on the RMSE of B's model and A's on the rows that are in both."""
-    on = f"On the validation rows of both ({rows:,}, with the values of B), "
+def paired(rows: int, compared: Comparison | None, values: str) -> str:
+    """Return a sentence on the RMSE of B's model and A's on the rows that are in both.
+
+    `values` is the state whose values of these rows were used.
+    """
+    on = f"On the validation rows of both ({rows:,}, with the values of {values}), "
     if compared is None:
         return f"{on}the errors are too large to be squared."
     difference, lower, upper = (f"{value:+.4g}" for value in compared[:3])
@@ -182,7 +189,12 @@ def _side_by_side(name: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> tupl
 def _changes(a: Mapping[str, Any], b: Mapping[str, Any], columns: Sequence[str]) -> str:
     """Return the first values of a row that changed."""
     changed = [name for name in columns if a[name] != b[name]]
-    texts = [f"{name} {_number(a[name])} → {_number(b[name])}" for name in changed[:3]]
+    texts = []
+    for name in changed[:3]:
+        before, after = _number(a[name]), _number(b[name])
+        if before == after:  # when rounded
+            before, after = str(a[name]), str(b[name])
+        texts.append(f"{name} {before} → {after}")
     return ", ".join(texts) + (", …" if len(changed) > 3 else "")
 
 

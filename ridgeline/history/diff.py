@@ -103,7 +103,7 @@ def _rows(a: State, b: State, scratch: Path, absent: str) -> Section:
     if reason := absent or _other_key(a, b):
         return Section("Rows", (f"Not compared: {reason}.",))
     for state, split in product((a, b), SPLITS):
-        _spilled(state, split, _common(a.columns, b.columns), scratch)
+        _spilled(state, split, _alike(a, b), scratch)
     joined = rows.join(_hashes(scratch, a), _hashes(scratch, b), engine.mapped)
     found = rows.differences(joined)
     pick = partial(rows.with_keys, a.key, np.sort(np.concatenate(found.examples)))
@@ -111,7 +111,7 @@ def _rows(a: State, b: State, scratch: Path, absent: str) -> Section:
         pa.concat_tables(engine.mapped(pick, [p for s in SPLITS for p in state.split(s).parts()]))
         for state in (a, b)
     )
-    return comparisons.rows(found, a.key, a.columns, b.columns, *examples)
+    return comparisons.rows(found, a.key, a.roles, b.roles, *examples)
 
 
 def _columns(a: State, b: State, absent: str) -> Section:
@@ -138,17 +138,18 @@ def _paired(a: State, b: State, scratch: Path, absent: str) -> str:
         if a.numeric[0] != b.numeric[0]:
             raise ModelError(f"the target is {a.numeric[0]} in A and {b.numeric[0]} in B")
         pair = a.model(), b.model()
-        columns = _common(a.columns, b.columns)
-        in_a, in_b = (_spilled(state, VALIDATION.name, columns, scratch) for state in (a, b))
+        # both models need columns that one of the states has
+        rated, values = (a, "A") if {*b.columns} < {*a.columns} else (b, "B")
+        in_a, in_b = (_spilled(state, VALIDATION.name, _alike(a, b), scratch) for state in (a, b))
         common = scratch / "common"
         if not rows.write_common(common, rows.join(in_a, in_b, engine.mapped)):
             raise ModelError("no row is in validation of both")
-        work = partial(_sums, pair, b.key, b.numeric[0], common)
-        parts = b.split(VALIDATION.name).parts()
+        work = partial(_sums, pair, rated, common)
+        parts = rated.split(VALIDATION.name).parts()
         of_a, of_b = reduce(_add, engine.mapped(work, parts), (scoring.NONE, scoring.NONE))
     except (ModelError, TrackingError) as error:
         return f"Models not compared on the same rows: {error}."
-    return comparisons.paired(int(of_b[:, 0].sum()), scoring.compare(of_b, of_a))
+    return comparisons.paired(int(of_b[:, 0].sum()), scoring.compare(of_b, of_a), values)
 
 
 def _effects(a: State, b: State) -> Section:
@@ -172,6 +173,11 @@ def _other_key(a: State, b: State) -> str:
     return "" if a.key == b.key else f"the key is {a.key} in A and {b.key} in B"
 
 
+def _alike(a: State, b: State) -> list[str]:
+    """Return the columns that have the same role in both; other values can't be compared."""
+    return [name for name, role in a.roles.items() if b.roles.get(name) == role]
+
+
 def _common(a: Sequence[str], b: Sequence[str]) -> list[str]:
     return [name for name in a if name in b]
 
@@ -191,18 +197,18 @@ def _hashes(scratch: Path, state: State) -> Path:
 
 
 def _sums(
-    pair: tuple[Pipeline, Pipeline], key: str, target: str, common: Path, part: reading.Part
+    pair: tuple[Pipeline, Pipeline], state: State, common: Path, part: reading.Part
 ) -> tuple[scoring.Array, scoring.Array]:
-    """Score both models on the rows of a part that are in validation of both states."""
-    frame = reading.as_frame(rows.selected(key, common, part.table()))
+    """Score both models on the rows of a state's part that are in validation of both states."""
+    frame = reading.as_frame(rows.selected(state.key, common, part.table()))
     if frame.empty:
         return scoring.NONE, scoring.NONE
-    actual = frame[target].to_numpy()
+    actual = frame[state.numeric[0]].to_numpy()
     try:
         of_a, of_b = (scoring.sums(actual, model.predict(frame), 0.0) for model in pair)
     except Exception as error:  # noqa: BLE001 - any model, on columns that may have changed
         reason = " ".join(str(error).split("\n")[0].split())
-        raise ModelError(f"a model can't predict B's rows ({reason})") from None
+        raise ModelError(f"a model can't predict {state.label}'s rows ({reason})") from None
     return of_a, of_b
 
 

@@ -13,6 +13,7 @@ from ridgeline.errors import ModelError, RevisionError, TrackingError
 from ridgeline.files import MODEL, PREPARED, md5_of
 from ridgeline.history import lineage, revisions
 from ridgeline.history.revisions import Revision
+from ridgeline.model.features import CATEGORICAL, NUMERIC
 from ridgeline.tables import reading
 from ridgeline.tracking import models, origin, records, skops_format, store
 from ridgeline.tracking.records import Record, Values
@@ -79,9 +80,14 @@ class State:
         return (*self.params.get("data.categorical", ()),)
 
     @property
+    def roles(self) -> dict[str, str]:
+        """The roles of the prepared columns but for the key: `NUMERIC` or `CATEGORICAL`."""
+        return dict.fromkeys(self.numeric, NUMERIC) | dict.fromkeys(self.categorical, CATEGORICAL)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The prepared columns but for the key."""
-        return self.numeric + self.categorical
+        return (*self.roles,)
 
     def has(self, path: Path) -> bool:
         """Return whether git has an output as dvc.lock records it."""

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.pipeline import Pipeline
 
-from ridgeline.model import features, profile, scoring
+from ridgeline.model import features, profile, regressors, scoring
 from ridgeline.tables.reading import numbers
 
 PLOTTED_ROWS = 500  # the first ones; more would be unreadable
@@ -46,6 +47,7 @@ def predict_rows(
     baseline: float,
     half_width: float | None,
     table: pa.Table,
+    refused: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[pa.Table, Predicted]:
     """Predict the rows of a table.
 
@@ -61,26 +63,30 @@ def predict_rows(
         Half the width of the prediction intervals, in the target's unit; None if it is unknown.
     table : Table
         Raw columns, numeric ones as float64 and others as text.
+    refused : ndarray of shape (rows,), optional
+        Which rows not to predict.
 
     Returns
     -------
     tuple of Table and Predicted
         Each row's key, prediction and its interval's ends, ``lower`` and ``upper`` (null if its
-        width is unknown), with actual value and residual if there is a target; a row
-        with a missing value has no prediction, unless the model imputes it.
+        width is unknown), with actual value and residual if there is a target. A row has no
+        prediction if it is refused, if a value is missing that the model does not impute, or if
+        the prediction is not finite.
     """
     preprocessor = model["preprocessor"]
     unknown = features.unknown_categories(preprocessor, table)
     outside = profile.outside(preprocessor, table)
     observed = profile.observe(preprocessor, table)
     predicted = np.full(len(table), np.nan)
-    usable = np.ones(len(table), bool)
+    usable = np.ones(len(table), bool) if refused is None else ~refused
     if not features.imputes(preprocessor):
         for name in preprocessor.feature_names_in_:
             usable &= table[name].is_valid().to_numpy()
     if usable.any():
         X = features.matrix(preprocessor, table if usable.all() else table.filter(usable)).T
-        predicted[usable] = model[-1].predict(X)
+        found = regressors.predict(model[-1], X)
+        predicted[usable] = np.where(np.isfinite(found), found, np.nan)
     columns = {key: table[key], "prediction": pa.array(predicted, from_pandas=True)}
     width = np.nan if half_width is None else half_width
     lower, upper = predicted - width, predicted + width
@@ -98,7 +104,7 @@ def predict_rows(
         if covered is not None:
             covered = int(((lower <= both[0]) & (both[0] <= upper)).sum())
     first = rows.take(np.arange(min(len(rows), PLOTTED_ROWS)))  # a slice keeps all rows alive
-    spread = profile.spread(predicted[usable])
+    spread = profile.spread(predicted[~np.isnan(predicted)])
     incomplete = len(rows) - spread.rows
     summary = (sums, first, unknown, outside, observed, spread, incomplete, covered)
     return rows, Predicted(len(rows), *summary)
@@ -135,6 +141,7 @@ def warnings(total: Predicted) -> Iterator[str]:
         )
     if total.incomplete:
         yield (
-            f"rows without a prediction because a value is missing: {total.incomplete}; to fill "
-            "in values from the training rows, set prepare.missing to impute in params.yaml"
+            "rows without a prediction because a value is missing, or because it is so large that "
+            f"the prediction is not finite: {total.incomplete}; to fill in missing values from the "
+            "training rows, set prepare.missing to impute in params.yaml"
         )

@@ -30,6 +30,7 @@ from ridgeline.tables.engine import Map
 LINEAR = (LinearRegression, Ridge, ElasticNet)  # Lasso is an ElasticNet
 SAMPLE_ROWS = 1000  # of the validation rows, to measure importances
 COPIES = 4  # of the features that fitting in memory may hold at a time
+KERNEL_VALUES = 1 << 22  # of rows and training rows, computed at a time: 32 MB
 CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -163,13 +164,21 @@ def score(
     has none, those of the split "validation".
     """
     X, y = part
-    predicted = fit.model.predict(X)
+    predicted = predict(fit.model, X)
     errors, residuals = scoring.sums(y, predicted, fit.target_mean), np.zeros(0)
     if fit.residuals is not None and split == "train":
         residuals = fit.residuals(part)
     if fit.residuals is None and split == "validation":
         residuals = y - predicted
     return errors, intervals.counts(residuals), profile.spread(predicted)
+
+
+def predict(model: Any, X: Array) -> Array:
+    """Predict rows, shape (m, p); with a kernel, so many at a time that memory is bounded."""
+    kernel = getattr(model, "X_fit_", None)
+    rows = len(X) if kernel is None else max(1, KERNEL_VALUES // len(kernel))
+    with np.errstate(over="ignore", invalid="ignore"):  # such predictions are not finite
+        return np.concatenate([model.predict(X[some]) for some in moments.chunks(X, rows)])
 
 
 def effects(model: BaseEstimator, X: Array, y: Array) -> tuple[str, Array]:

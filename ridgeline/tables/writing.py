@@ -38,11 +38,13 @@ def parquet(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def parquet_part(folder: Path, number: int) -> Iterator[Callable[[pa.Table], None]]:
+def parquet_part(
+    folder: Path, number: int, *, keep_empty: bool = False
+) -> Iterator[Callable[[pa.Table], None]]:
     """Yield a function that appends tables of float and text columns to a part in `folder`.
 
     The part appears, complete, when the block ends, even if two workers write it at once.
-    Columns that are not float become text. Without rows, no part is written.
+    Columns that are not float become text. Without rows, no part is written unless `keep_empty`.
     """
     path = folder / f"part-{number:05}.parquet"
     # outside the folder: what a killed worker leaves must not become part of the table
@@ -51,7 +53,7 @@ def parquet_part(folder: Path, number: int) -> Iterator[Callable[[pa.Table], Non
 
     def write(table: pa.Table) -> None:
         nonlocal writer
-        if not len(table):
+        if not len(table) and not keep_empty:
             return
         table = table.cast(_schema(table.schema))
         if writer is None:
@@ -140,6 +142,10 @@ def predictions(output: Path) -> AbstractContextManager[Path]:
 def predictions_part(
     output: Path, folder: Path, number: int
 ) -> AbstractContextManager[Callable[[pa.Table], None]]:
-    """Yield a function that appends rows to part `number` of the output of `predictions`."""
-    write = csv_part if output.suffix == ".csv" else parquet_part
-    return write(folder, number)
+    """Yield a function that appends rows to part `number` of the output of `predictions`.
+
+    Part 0 has the column names, even if its tables have no rows.
+    """
+    if output.suffix == ".csv":
+        return csv_part(folder, number)
+    return parquet_part(folder, number, keep_empty=not number)

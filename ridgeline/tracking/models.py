@@ -3,6 +3,7 @@
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
 from mlflow import pyfunc
@@ -89,8 +90,8 @@ def save_model(path: str, mlflow_model: Model, export: Export, **_: object) -> N
     _PythonEnv.current().to_yaml(folder / "python_env.yaml")
 
 
-def download(registry: Registry, chosen: ModelVersion) -> str:
-    """Return the path of a version's model, in the skops format; `skops_format.load` loads it.
+def download(registry: Registry, chosen: ModelVersion) -> bytes:
+    """Return a version's model, in the skops format; `skops_format.load` loads it.
 
     Raises
     ------
@@ -101,19 +102,20 @@ def download(registry: Registry, chosen: ModelVersion) -> str:
     """
     uri = f"models:/{chosen.name}/{chosen.version}"
     try:
-        files = Path(mlflow.artifacts.download_artifacts(uri))
-        flavor = Model.load(files / "MLmodel").flavors["sklearn"]
-        path = files / flavor["pickled_model"]
+        with TemporaryDirectory() as folder:
+            files = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
+            flavor = Model.load(files / "MLmodel").flavors["sklearn"]
+            content: bytes = (files / flavor["pickled_model"]).read_bytes()
     except Exception as error:  # noqa: BLE001 - torn files raise whatever their readers do
         registry.reread(chosen)  # raises a TrackingError if MLflow is away
         raise unusable(uri, error) from None
     if flavor.get("serialization_format") != "skops":
         raise ModelError(f"{uri} is not in the skops format: loading it could run code")
-    return str(path)
+    return content
 
 
-def download_selected(name: str, md5: str, wanted: str) -> tuple[str, str, dict[str, str]]:
-    """Find the version that ``predict.model`` selects; return its number, model's path and tags.
+def download_selected(name: str, md5: str, wanted: str) -> tuple[str, bytes, dict[str, str]]:
+    """Find the version that ``predict.model`` selects; return its number, model and tags.
 
     Parameters
     ----------

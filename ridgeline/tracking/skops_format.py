@@ -77,7 +77,7 @@ def export(path: Path) -> Export | None:
     return Export("scaler", skops.io.dumps(scaler), row, output)
 
 
-def load(path: str, uri: str) -> "Pipeline":
+def load(content: bytes, uri: str) -> "Pipeline":
     """Load a model in the skops format as the scikit-learn pipeline it is.
 
     MLflow would also unpickle one, and trust whatever types a skops file's own MLmodel lists.
@@ -85,12 +85,12 @@ def load(path: str, uri: str) -> "Pipeline":
     Raises
     ------
     ModelError
-        When the file is missing or incomplete, or holds a type that is not trusted.
+        When the content is incomplete, or holds a type that is not trusted.
     """
     import skops.io  # imported here: it takes half a second, and few callers load a model
 
     try:
-        model: Pipeline = skops.io.load(path, trusted=TRUSTED_TYPES)
+        model: Pipeline = skops.io.loads(content, trusted=TRUSTED_TYPES)
     except Exception as error:  # noqa: BLE001 - torn files raise whatever their readers do
         raise unusable(uri, error) from None
     return model
@@ -124,8 +124,8 @@ def load_selected(
 
     name, md5 = registered["model"], registered["md5"]
     found = background.call("models", "download_selected", name, md5, chosen.model)
-    version, path, tags = found
-    model = load(path, f"models:/{name}/{version}")
+    version, content, tags = found
+    model = load(content, f"models:/{name}/{version}")
     what = f"{name} version {version}"
     if "preprocessor" not in getattr(model, "named_steps", {}):
         raise ModelError(f"{what} was not made by this pipeline; change predict.model")
