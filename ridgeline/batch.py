@@ -204,7 +204,7 @@ def _check_output(output: Path, source: str, files: Sequence[str]) -> None:
         raise DataError(f"{output} should be a .csv file, or a folder for Parquet, on this machine")
     whole, inputs = output.resolve(), [Path(file).resolve() for file in files]
     if any(whole == file or whole in file.parents for file in inputs):
-        raise DataError(f"{output} is the table itself; name another output")
+        raise DataError(f"{output} would replace the table; name another output")
     folders = {file.parent for file in inputs}  # a later run would read the output as well
     if inputs != [Path(source).resolve()] and whole.parent in folders:
         raise DataError(f"{output} is beside the table's files; name an output elsewhere")

@@ -110,8 +110,8 @@ def test_parquet_in_parts_gives_the_predictions_of_csv_in_order(tmp_path: Path) 
     [
         ("out.xlsx", "out.xlsx should be a .csv file, or a folder for Parquet, on this machine"),
         ("s3://bucket/out.csv", "should be a .csv file, or a folder for Parquet, on this machine"),
-        ("table.csv", "table.csv is the table itself; name another output"),
-        (".", "is the table itself; name another output"),
+        ("table.csv", "table.csv would replace the table; name another output"),
+        (".", "would replace the table; name another output"),
         ("notes", "notes exists, and is no output of predictions; name another output"),
         ("folder.csv", "folder.csv exists, and is no output of predictions; name another output"),
         ("mixed", "has other files, such as notes; name a new folder"),
@@ -137,7 +137,7 @@ def test_an_output_among_the_tables_files_is_refused(tmp_path, source, name) -> 
     for number in (0, 1):
         frame().to_csv(tmp_path / f"{number}.csv", index=False)
     before = (tmp_path / "0.csv").read_bytes()
-    with pytest.raises(DataError, match=r"is the table itself|is beside the table's files"):
+    with pytest.raises(DataError, match=r"would replace the table|is beside the table's files"):
         batch.predict_table(pipeline(), None, f"{tmp_path}{source}", tmp_path / name, DATA)
     assert (tmp_path / "0.csv").read_bytes() == before
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from ridgeline.intake import contract
-from ridgeline.model import features, predict, ridge
+from ridgeline.model import features, predict, profile, ridge
 from ridgeline.tables import reading, writing
 from stages.predict import write_predictions
 
@@ -68,3 +68,10 @@ def test_what_is_kept_does_not_grow_with_the_parts(found: predict.Predicted) -> 
     assert total.rows == 20 * ROWS
     assert len(total.plotted) == predict.PLOTTED_ROWS
     assert total.plotted.get_total_buffer_size() < 100_000
+
+
+def test_predictions_that_are_not_finite_are_counted_in_a_warning() -> None:
+    total = predict.NONE._replace(rows=5, incomplete=1, predictions=profile.Spread(2, 0.0, 0.0))
+    assert [*predict.warnings(total)][1:] == [
+        "rows without a prediction because it is not finite: 2; check their values"
+    ]

@@ -200,7 +200,7 @@ def test_limits_name_what_was_found() -> None:
     )
     text = report.markdown(facts(total=total))
     assert "category that is not in the training rows: `site` 3." in text
-    assert "Rows without a prediction: 4." in text
+    assert "because a value is missing: 4." in text
     assert "90 of 100, a share of 0.900. The level is 0.9;" in text
     assert "two standard errors are 0.060" in text
 

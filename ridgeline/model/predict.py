@@ -22,7 +22,7 @@ class Predicted(NamedTuple):
     `sums` is the result of `scoring.sums`; `plotted` holds the first rows; `unknown`, by column,
     categories that are not in the training rows, and `outside` the number of values outside the
     range of the training rows; `observed` is the result of `profile.observe`; `predictions` is
-    their spread; `incomplete` counts rows without a prediction, `covered` those whose actual value
+    their spread; `incomplete` counts rows with a missing value, `covered` those whose actual value
     is in the interval; None if there are no intervals.
     """
 
@@ -105,7 +105,7 @@ def predict_rows(
             covered = int(((lower <= both[0]) & (both[0] <= upper)).sum())
     first = rows.take(np.arange(min(len(rows), PLOTTED_ROWS)))  # a slice keeps all rows alive
     spread = profile.spread(predicted[~np.isnan(predicted)])
-    incomplete = len(rows) - spread.rows
+    incomplete = len(rows) - int(usable.sum())
     summary = (sums, first, unknown, outside, observed, spread, incomplete, covered)
     return rows, Predicted(len(rows), *summary)
 
@@ -141,7 +141,9 @@ def warnings(total: Predicted) -> Iterator[str]:
         )
     if total.incomplete:
         yield (
-            "rows without a prediction because a value is missing, or because it is so large that "
-            f"the prediction is not finite: {total.incomplete}; to fill in missing values from the "
-            "training rows, set prepare.missing to impute in params.yaml"
+            f"rows without a prediction because a value is missing: {total.incomplete}; to fill "
+            "in values from the training rows, set prepare.missing to impute in params.yaml"
         )
+    infinite = total.rows - total.incomplete - total.predictions.rows
+    if infinite:
+        yield f"rows without a prediction because it is not finite: {infinite}; check their values"

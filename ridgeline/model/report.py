@@ -195,7 +195,7 @@ def _limits(facts: Facts) -> Iterator[str]:
     unknown = _counts({name: known.rows for name, known in total.unknown.items()}) or "none"
     found = [
         f"Rows with a category that is not in the training rows: {unknown}.",
-        f"Rows without a prediction: {total.incomplete:,}.",
+        f"Rows without a prediction because a value is missing: {total.incomplete:,}.",
     ]
     if facts.half_width is None:
         found.append(f"There are no prediction intervals at level {level}.")
