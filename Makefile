@@ -15,6 +15,7 @@ repro: .venv/installed  ## run the stages of the pipeline that are out of date
 	@python -m services.run dvc --wait-for-lock repro
 
 init: .venv/installed  ## begin with your own table: make init TABLE=my.csv TARGET=column
+	$(if $(and $(TABLE),$(TARGET)),,$(error name the table and the target: make init TABLE=my.csv TARGET=column))
 	@python -m ridgeline init "$(TABLE)" --target "$(TARGET)" $(if $(KEY),--key "$(KEY)") $(if $(NAME),--name "$(NAME)")
 
 backfill: .venv/installed  ## write to MLflow the runs and versions that are missing there

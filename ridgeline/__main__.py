@@ -159,7 +159,8 @@ def _init(arguments: argparse.Namespace) -> int:
     print(init.summary(roles))
     options = config.load().data.csv
     if options != config.DEFAULT_CSV:
-        print(f"\nas data.csv says: {', '.join(f'{k} {v!r}' for k, v in asdict(options).items())}")
+        shown = ", ".join(f"{name} {value!r}" for name, value in asdict(options).items())
+        print(f"\nas the setting data.csv in params.yaml says: {shown}")
     if not any(role.role == init.KEY for role in roles):
         print("no column identifies rows: they are numbered, so a row's split depends on its place")
     print("\nChange params.yaml if you want other columns, then run: make repro")
@@ -180,7 +181,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         fail_on_drift=arguments.fail_on_drift,
     )
     for line in lines:
-        print(line)
+        print(line, flush=True)  # before the warnings that follow
     return 0
 
 

@@ -77,9 +77,9 @@ def run(
     predicted, missing = total.predicted, total.reasons.total()
     yield f"{predicted.rows - missing:,} of {predicted.rows:,} rows predicted by {what}: {output}"
     for reason, rows in total.reasons.most_common():
-        yield f"no prediction, because {reason}: {rows:,} rows"
+        yield f"no prediction, because {reason}: {counted(rows)}"
     for column, unknown in predicted.unknown.items():
-        count = f"{unknown.rows:,} rows"
+        count = counted(unknown.rows)
         yield f"categories of {column} that are not in the training rows: {unknown} ({count})"
     if width is None:
         yield f"no intervals: the version has no width for level {level}"
@@ -98,6 +98,17 @@ def run(
         warn(warning)
     if fail_on_drift and warnings:
         raise DataError(f"the rows differ from the training rows, as shown; {output} is complete")
+
+
+def counted(rows: int) -> str:
+    """Return a number of rows as text.
+
+    Examples
+    --------
+    >>> counted(1), counted(1200)
+    ('1 row', '1,200 rows')
+    """
+    return f"{rows:,} row{'s' if rows != 1 else ''}"
 
 
 def summary(found: drift.Drift) -> Iterator[str]:
@@ -151,10 +162,11 @@ def predict_table(
         csv_options=data.csv,
         numbering=engine.mapped if key == ROW else None,
     )
-    absent = [name for name in (*numeric, *categorical) if name not in known]
+    absent = [repr(name) for name in (*numeric, *categorical) if name not in known]
     if absent:
         next(table.parts())  # reports another delimiter or encoding
-        raise DataError(f"{source} has no column {absent[0]!r}, which the model needs; add it")
+        what = f"columns {', '.join(absent)}" if absent[1:] else f"column {absent[0]}"
+        raise DataError(f"{source} has no {what}, which the model needs; add what is missing")
     wanted = Contract(key, None, categorical, numeric)
     required = () if features.imputes(preprocessor) else (*numeric, *categorical)
     work = partial(predict_part, model, half_width, wanted, required, output)
@@ -163,8 +175,13 @@ def predict_table(
         writing.predictions(output) as folder,
         progress.bar("predict", lambda: table.size) as done,
     ):
-        for part in engine.mapped(partial(work, folder), table.parts(), done):
-            total = add(total, part)
+
+        def finish(part: reading.Part, scored: Scored) -> None:
+            nonlocal total
+            total = add(total, scored)
+            done(part, rows=scored.predicted.rows)
+
+        engine.for_each(partial(work, folder), table.parts(), finish)
     return total
 
 

@@ -19,8 +19,10 @@ def serve(name: str, port: int, workers: int) -> NoReturn:
     Raises
     ------
     RidgelineError
-        If there is no champion, or the port can't be used.
+        If there is no champion, no worker, or the port can't be used.
     """
+    if workers < 1:
+        raise RidgelineError(f"--workers is {workers}; it should be 1 or more")
     registry = Registry(store.connect(), name)
     version = number(registry.selected(champion.CHAMPION))
     try:

@@ -186,8 +186,10 @@ def test_rows_that_are_refused_count_neither_as_predicted_nor_in_the_mean(tmp_pa
 
 
 def test_a_table_without_one_of_the_models_columns_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"has no column 'age', which the model needs; add it"):
+    with pytest.raises(DataError, match=r"has no column 'age', which the model needs; add"):
         predict(frame().drop(columns="age"), tmp_path)
+    with pytest.raises(DataError, match=r"has no columns 'age', 'site', which the model needs"):
+        predict(frame().drop(columns=["age", "site"]), tmp_path)
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -208,7 +210,7 @@ def test_the_command_predicts_with_a_registered_version(project: Path, tmp_path:
         assert done.stdout.splitlines()[:5] == [
             f"101 of 104 rows predicted by Reg_RidgeCV_possums version 1: {tmp_path}/out.csv",
             "no prediction, because age is missing: 2 rows",
-            "no prediction, because footlgth is missing: 1 rows",
+            "no prediction, because footlgth is missing: 1 row",
             "",
             "Change from the training rows",
         ]

@@ -247,9 +247,13 @@ def test_a_folder_that_is_in_use_is_left_as_it_is(
 @pytest.mark.parametrize(
     ("of", "said"),
     [
-        (f"models:/{MODEL}/77", "version=77) not found"),
-        (f"models:/{MODEL}@nobody", f"{MODEL} has no version with the alias nobody"),
+        (f"models:/{MODEL}/77", f"{MODEL} has no version 77; its versions: "),
+        (
+            f"models:/{MODEL}@nobody",
+            f"{MODEL} has no version with the alias 'nobody'; its versions: ",
+        ),
         ("models:/other@champion", "MLflow has no registered model other"),
+        ("champion", "'champion' names no version or run; write @champion, models:/NAME/3,"),
         ("0" * 32, f"Run with id={'0' * 32} not found"),
     ],
 )

@@ -374,7 +374,7 @@ def test_what_can_not_be_promoted_is_told_and_changes_nothing(client, two, chose
 def test_a_registered_model_that_is_not_there_is_told(client, name) -> None:
     with pytest.raises(TrackingError) as error:
         champion_rule.promote(Registry(client, name), str(1))
-    assert str(error.value) == f"MLflow has no registered model {name}; 'dvc repro' makes it"
+    assert f"MLflow has no registered model {name} at " in str(error.value)
 
 
 # Many at once

@@ -205,4 +205,4 @@ def _signed(value: float | None, form: str) -> str:
 def _number(value: object) -> str:
     if value is None:
         return ABSENT
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return f"{value + 0.0:.5g}" if isinstance(value, float) else str(value)  # -0.0 as 0

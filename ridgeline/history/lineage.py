@@ -15,6 +15,7 @@ from pathlib import Path
 
 import mlflow
 from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ridgeline import config
@@ -23,7 +24,7 @@ from ridgeline.history import revisions
 from ridgeline.history.revisions import Revision
 from ridgeline.tracking import records, store
 from ridgeline.tracking.records import BASELINE, COMMIT, DEPS, DIRTY, EXPERIMENT, OUTS, STAGE
-from ridgeline.tracking.registry import VERSION, Registry, number
+from ridgeline.tracking.registry import VERSION, Registry, number, version_named
 from ridgeline.tracking.skops_format import MODEL
 
 WIDTH, INDENT = 80, 12
@@ -104,18 +105,23 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
 
     Raises
     ------
+    ModelError
+        When MLflow has no such version.
     TrackingError
-        When MLflow has no such version or run, or it was not made by a stage.
+        When it has no such run, or the version or run was not made by a stage.
     """
-    match = VERSION.fullmatch(of)
-    model = Registry(client, (match and match[1]) or settings.register.model)
+    model = Registry(client, settings.register.model)
+    version: ModelVersion | None
     run: Run | None = None
-    if match is None:
-        version = model.find(of) if re.fullmatch("[0-9a-f]{32}", of) else None
-    elif match[2]:
-        version = model.numbered(match[2])
-    elif (version := model.with_alias(match[3])) is None:
-        raise TrackingError(f"{model.name} has no version with the alias {match[3]}; use another")
+    if VERSION.fullmatch(of):
+        model, version = version_named(client, of, model.name)
+    elif re.fullmatch("[0-9a-f]{32}", of):
+        version = model.find(of)
+    else:
+        raise TrackingError(
+            f"{of!r} names no version or run; write @champion, models:/NAME/3, a model's md5 or a "
+            "run's id"
+        )
     if version is None:
         with store.speaking_of_mlflow():
             run = client.get_run(of)

@@ -36,8 +36,8 @@ def find(source: str | Path) -> tuple[str, ...]:
     if len(kinds) != 1 or not kinds <= set(KINDS):
         what = f"holds {' and '.join(sorted(kinds))} files" if kinds else "is missing or empty"
         raise DataError(
-            f"{source} {what}; name a {', '.join(KINDS[:-1])} or {KINDS[-1]} file, or a folder or "
-            "glob of only one kind"
+            f"{source or repr(source)} {what}; name a {', '.join(KINDS[:-1])} or {KINDS[-1]} file, "
+            "or a folder or glob of only one kind"
         )
     return tuple(sorted(found))
 

@@ -11,6 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ridgeline.errors import ModelError, TrackingError
+from ridgeline.tracking.origin import public
 from ridgeline.tracking.records import MD5, REASON
 from ridgeline.tracking.store import speaking_of_mlflow
 
@@ -113,8 +114,10 @@ class Registry:
                 found = self.client.get_registered_model(self.name)
             except MlflowException as error:
                 if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    place = public(mlflow.get_tracking_uri())
                     raise TrackingError(
-                        f"MLflow has no registered model {self.name}; 'dvc repro' makes it"
+                        f"MLflow has no registered model {self.name} at {place}; 'dvc repro' makes "
+                        "it, or load the .env of another store (docs/services.md)"
                     ) from None
                 raise
             return {alias: str(version) for alias, version in found.aliases.items()}
