@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ridgeline import config
 from ridgeline.errors import exit_on_error
+from ridgeline.tables import engine  # noqa: F401 - it chooses the BLAS kernel before numpy is imported
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from mlflow.models.utils import _save_example
 from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
 
 from ridgeline.errors import ModelError, TrackingError
-from ridgeline.tracking import store
+from ridgeline.tracking import address, store
 from ridgeline.tracking.records import MD5
 from ridgeline.tracking.registry import Registry, number
 from ridgeline.tracking.skops_format import FILE, TRUSTED_TYPES, Export, unusable
@@ -101,9 +101,11 @@ def download(registry: Registry, chosen: ModelVersion) -> bytes:
         When MLflow can't be reached.
     """
     uri = f"models:/{chosen.name}/{chosen.version}"
+    local = mlflow.get_tracking_uri().startswith(address.SQLITE)  # its files need no copy
     try:
         with TemporaryDirectory() as folder:
-            files = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
+            place = None if local else folder
+            files = Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
             flavor = Model.load(files / "MLmodel").flavors["sklearn"]
             content: bytes = (files / flavor["pickled_model"]).read_bytes()
     except Exception as error:  # noqa: BLE001 - torn files raise whatever their readers do
