@@ -259,23 +259,21 @@ def test_a_scheduler_out_of_reach_is_one_line_within_ten_seconds(fresh: Path) ->
     assert done.stderr.count("\n") == 1
 
 
-def test_a_scheduler_without_workers_or_that_is_stopped_is_one_line_within_ten_seconds(
+def test_a_scheduler_without_workers_or_that_is_stopped_is_one_line_within_seconds(
     fresh: Path, tmp_path: Path
 ) -> None:
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
     scheduler = scheduler_on(port, tmp_path, fresh).start()
+    stage = ("python", "-m", "stages.prepare")
+    started = time.monotonic()
+    run(*stage, cwd=fresh)
+    usual = time.monotonic() - started  # two seconds, and more on a busy machine
 
     def refusal() -> str:
         started = time.monotonic()
-        done = run(
-            *("python", "-m", "stages.prepare"),
-            cwd=fresh,
-            check=False,
-            timeout=30,
-            DASK_SCHEDULER_ADDRESS=address,
-        )
-        assert time.monotonic() - started < 10
+        done = run(*stage, cwd=fresh, check=False, timeout=60, DASK_SCHEDULER_ADDRESS=address)
+        assert time.monotonic() - started < usual + 8
         assert done.returncode == 1
         return done.stderr
 
