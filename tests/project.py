@@ -47,7 +47,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def run(
-    *command: str, cwd: Path, check: bool = True, timeout: float = 300, **changes: str
+    *command: str, cwd: Path, check: bool = True, timeout: float = 900, **changes: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end; fail with all that it printed when it fails."""
     done = subprocess.run(
