@@ -118,7 +118,7 @@ def documented_models() -> list[str]:
 
 
 def sweep_ends(project: Path, succeeded: int) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while time.monotonic() < deadline:
         status = run("dvc", "queue", "status", cwd=project).stdout
         if status.count("Success") + status.count("Failed") == succeeded:
