@@ -49,9 +49,7 @@ def parser() -> argparse.ArgumentParser:
         description="Predict each row of a table with a registered model, outside the pipeline. A "
         "row without a prediction has the reason instead. The output appears when it is complete.",
     )
-    predict.add_argument(
-        "model", help="models:/NAME/3, models:/NAME@champion, or @champion for short"
-    )
+    predict.add_argument("model", help="3, champion, models:/NAME/3 or models:/NAME@champion")
     predict.add_argument("table", help="a CSV or Parquet file, a folder or a glob; s3:// too")
     predict.add_argument(
         "-o", "--output", required=True, type=Path, help="a .csv file, or a folder for Parquet"
@@ -74,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     lineage.add_argument(
         "of",
-        help="models:/NAME/3, models:/NAME@champion or @champion, a model's md5, or a run id",
+        help="3, champion, models:/NAME/3 or models:/NAME@champion, a model's md5, or a run's id",
     )
     lineage.add_argument("--restore", metavar="DIR", type=Path, help="an empty or new folder")
     lineage.set_defaults(run=_lineage)
@@ -126,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
         description="Make a version champion by hand. The current champion is withdrawn: it gets "
         "the alias previous, and the gate can't make it champion again.",
     )
-    promote.add_argument("version", help="its number, or an alias such as challenger")
+    promote.add_argument("version", help="3, challenger, models:/NAME/3 or models:/NAME@challenger")
     promote.set_defaults(run=_promote)
 
     rollback = commands.add_parser(
@@ -219,11 +217,11 @@ def _backfill(arguments: argparse.Namespace) -> int:
 
 def _promote(arguments: argparse.Namespace) -> int:
     from ridgeline.tracking import champion, store
-    from ridgeline.tracking.registry import Registry, number
+    from ridgeline.tracking.registry import number, version_named
 
-    name = config.load().register.model
-    registry = Registry(store.connect(), name)
-    version = champion.promote(registry, arguments.version)
+    model = config.load().register.model
+    registry, version = version_named(store.connect(), arguments.version, model)
+    champion.promote(registry, version)
     print(f"{registry.name} version {number(version)} is champion")
     return 0
 

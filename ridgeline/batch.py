@@ -50,7 +50,7 @@ def run(
     Parameters
     ----------
     named : str
-        ``models:/name/version``, ``models:/name@alias``, or ``@alias`` for the project's model.
+        The version, see `version_named`.
     source : str
         The table; see `reading.open_table`.
     output : Path

@@ -236,9 +236,9 @@ def test_the_command_predicts_with_a_registered_version(project: Path, tmp_path:
     assert refused.stderr == (
         "error: Reg_RidgeCV_possums has no version with the alias 'none'; its versions: 1\n"
     )
-    refused = run(*command, "possums", *arguments, cwd=project, check=False)
+    refused = run(*command, "possums/1", *arguments, cwd=project, check=False)
     assert refused.stderr == (
-        "error: possums names no version; write models:/NAME/3, or @champion for short\n"
+        "error: possums/1 names no version; write 3, champion or models:/NAME/3\n"
     )
 
 

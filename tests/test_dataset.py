@@ -335,6 +335,7 @@ def test_a_csv_file_that_cant_be_read_is_named(content: bytes, reason: str) -> N
 UNCLOSED = "t.csv can't be read; fix or remove it: a quote that begins around byte {} is not closed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behind", [0, 10, 400_000, 600_000])
 @pytest.mark.parametrize("before", [0, 10, 600_000])
 @pytest.mark.parametrize("block_bytes", [100_000, 1 << 24])

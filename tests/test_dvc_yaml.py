@@ -203,6 +203,7 @@ def test_no_stage_imports_another() -> None:
     assert [s for s in stages if all_imported(s) & stages != {s}] == []
 
 
+@pytest.mark.slow
 def test_the_library_imports_no_stage() -> None:
     for file in (ROOT / "ridgeline").rglob("*.py"):
         assert not [f for f in all_imported(file) if f.parent.name == "stages"], file

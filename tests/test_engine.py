@@ -138,6 +138,7 @@ def test_what_answers_but_is_no_scheduler_is_told_in_a_line(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part_rows", [1, 2, 7, 50, 101])
 def test_tables_of_any_part_size_give_scikit_learns_fit(part_rows: int, tmp_path: Path) -> None:
     frame = pd.read_csv(ROOT / "data/raw/possum.csv", dtype={"site": "str"}).dropna()

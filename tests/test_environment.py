@@ -127,6 +127,7 @@ def status(project: Path) -> list[str]:
     return re.findall(r"^(\w+):$", run("dvc", "status", cwd=project).stdout, re.MULTILINE)
 
 
+@pytest.mark.drill
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "stages"), [("numpy", STAGES), ("matplotlib", ["train", "predict"])]

@@ -35,6 +35,7 @@ from ridgeline.tracking.gate import Decision
 from ridgeline.tracking.records import DECISION, REASON, RMSE, ROWS, Record
 from ridgeline.tracking.registry import CHALLENGER, Registry
 
+pytestmark = pytest.mark.slow  # MLflow takes seconds
 PASSED, FAILED = Decision(True, "it passed"), Decision(False, "it did not pass")
 numbers = count()
 
@@ -177,7 +178,6 @@ def test_a_model_that_was_not_wholly_logged_is_none(client, tmp_path) -> None:
 # The champion
 
 
-@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(scores=st.lists(st.sampled_from([1.0, 1.5, 2.0, 2.5]), min_size=1, max_size=5))
 def test_the_champion_is_the_best_in_whatever_order_they_come(client, model, scores) -> None:
@@ -285,29 +285,47 @@ def two(client: mlflow.MlflowClient, name: str, model: LoggedModel) -> str:
     return name
 
 
-@pytest.mark.parametrize("chosen", [1, "1", PREVIOUS])
-def test_a_version_is_promoted_by_its_number_or_an_alias(client, two, chosen) -> None:
-    assert registry.number(champion_rule.promote(Registry(client, two), str(chosen))) == 1
+def promote(client: mlflow.MlflowClient, name: str, version: str) -> ModelVersion:
+    return champion_rule.promote(*registry.version_named(client, version, name))
+
+
+@pytest.mark.parametrize(
+    "named", ["1", "v1", PREVIOUS, f"@{PREVIOUS}", "models:/{}/1", f"models:/{{}}@{PREVIOUS}"]
+)
+def test_a_version_is_named_by_its_number_or_an_alias(client, two, named) -> None:
+    found, version = registry.version_named(client, named.format(two), two)
+    assert (found.name, registry.number(version)) == (two, 1)
+
+
+@pytest.mark.parametrize("named", ["", "@", "a/b", "models:/", "models:/a", "a@b", "models:/a/b/c"])
+def test_what_can_not_name_a_version_is_told(client, two, named) -> None:
+    with pytest.raises(ModelError) as error:
+        registry.version_named(client, named, two)
+    assert str(error.value) == f"{named} names no version; write 3, champion or models:/NAME/3"
+
+
+def test_the_champion_so_far_is_withdrawn_when_another_is_promoted(client, two) -> None:
+    assert registry.number(promote(client, two, "1")) == 1
     assert (bearer(client, two, CHAMPION), bearer(client, two, PREVIOUS)) == (1, 2)
     assert decisions(client, two) == [CHAMPION, WITHDRAWN]
 
 
 def test_rolling_back_twice_is_where_one_was(client, two) -> None:
     for _ in range(2):
-        champion_rule.promote(Registry(client, two), str(PREVIOUS))
+        promote(client, two, PREVIOUS)
     assert (bearer(client, two, CHAMPION), bearer(client, two, PREVIOUS)) == (2, 1)
     assert decisions(client, two) == [WITHDRAWN, CHAMPION]
 
 
 def test_the_gate_does_not_bring_a_withdrawn_version_back(client, two) -> None:
-    champion_rule.promote(Registry(client, two), str(1))
+    promote(client, two, "1")
     champion_rule.crown(Registry(client, two), "rows")
     assert bearer(client, two, CHAMPION) == 1
 
 
 def test_no_other_that_once_passed_overrules_a_promotion_by_hand(client, two, model) -> None:
     enter(client, two, model, 0.5)
-    champion_rule.promote(Registry(client, two), str(1))
+    promote(client, two, "1")
     champion_rule.crown(Registry(client, two), "rows")
     assert bearer(client, two, CHAMPION) == 1
     assert decisions(client, two) == [CHAMPION, CHALLENGER, WITHDRAWN]
@@ -316,14 +334,14 @@ def test_no_other_that_once_passed_overrules_a_promotion_by_hand(client, two, mo
 def test_one_that_comes_later_and_is_better_succeeds_one_promoted_by_hand(
     client, two, model
 ) -> None:
-    champion_rule.promote(Registry(client, two), str(1))
+    promote(client, two, "1")
     enter(client, two, model, 1.5)
     assert (bearer(client, two, CHAMPION), bearer(client, two, PREVIOUS)) == (3, 1)
 
 
 def test_one_that_did_not_pass_can_be_promoted_by_hand(client, two, model) -> None:
     enter(client, two, model, 9.0, FAILED)
-    version = champion_rule.promote(Registry(client, two), str(3))
+    version = promote(client, two, "3")
     assert version.description == "Champion: version 3 was promoted by hand."
     assert version.aliases == [CHAMPION]
 
@@ -331,7 +349,7 @@ def test_one_that_did_not_pass_can_be_promoted_by_hand(client, two, model) -> No
 def test_a_new_decision_keeps_the_report_in_the_description(client, two, model) -> None:
     known = Registry(client, two)
     known.add_report(known.numbered("1"), "# Report\n\nIt is good.")
-    champion_rule.promote(known, "1")
+    champion_rule.promote(known, known.numbered("1"))
     assert known.numbered("1").description == (
         "Champion: version 1 was promoted by hand.\n\n# Report\n\nIt is good."
     )
@@ -355,17 +373,16 @@ def test_a_long_report_ends_with_a_whole_line_that_mlflow_has_room_for(client, t
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        (7, "has no version 7; its versions: 1, 2"),
         ("7", "has no version 7; its versions: 1, 2"),
         ("best", "has no version with the alias 'best'; its versions: 1, 2"),
         ("-1", "has no version with the alias '-1'; its versions: 1, 2"),
-        (2, "version 2 is the champion already; name another version"),
+        ("2", "version 2 is the champion already; name another version"),
         (CHAMPION, "version 2 is the champion already; name another version"),
     ],
 )
 def test_what_can_not_be_promoted_is_told_and_changes_nothing(client, two, chosen, message) -> None:
     with pytest.raises(ModelError) as error:
-        champion_rule.promote(Registry(client, two), str(chosen))
+        promote(client, two, chosen)
     assert str(error.value) == f"{two} {message}"
     assert decisions(client, two) == [CHAMPION, CHAMPION]
     assert bearer(client, two, CHAMPION) == 2
@@ -373,7 +390,7 @@ def test_what_can_not_be_promoted_is_told_and_changes_nothing(client, two, chose
 
 def test_a_registered_model_that_is_not_there_is_told(client, name) -> None:
     with pytest.raises(TrackingError) as error:
-        champion_rule.promote(Registry(client, name), str(1))
+        promote(client, name, "1")
     assert f"MLflow has no registered model {name} at " in str(error.value)
 
 
@@ -394,7 +411,7 @@ def open_store(_: int, start: threading.Barrier) -> None:
     store.experiment_id(store.connect(), "tests")
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_many_may_be_the_first_to_open_a_store(tmp_path: Path, monkeypatch) -> None:
     at_once(3, tmp_path, open_store)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -662,7 +679,6 @@ def test_which_version_is_champion_depends_on_the_order_only_with_min_probabilit
     assert found == champions
 
 
-@pytest.mark.slow
 @pytest.mark.drill
 @pytest.mark.filterwarnings("ignore")  # what MLflow does to itself as it logs a model
 def test_two_hundred_registrations_by_eight_processes_lose_and_double_nothing(

@@ -188,6 +188,7 @@ def test_effects_are_coefficients_or_permutation_importances() -> None:
     assert abs(values[0]) < 0.1 * values.max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.5, 0.9])
 def test_over_200_tables_split_conformal_intervals_cover_what_theory_says(level) -> None:
     random, fitted, held, tested = np.random.default_rng(8), 40, 39, 300

@@ -66,6 +66,7 @@ def test_prepare_records_the_raw_tables_md5_as_dvc_does(reproduced: Path) -> Non
     assert prepared["md5"] == lock(reproduced, "prepare")["dvc.deps.data/raw/possum.csv"]
 
 
+@pytest.mark.drill
 def test_a_raw_table_changed_only_where_nothing_reads_it_changes_the_report(
     unchanged: Path,
 ) -> None:

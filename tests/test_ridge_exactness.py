@@ -89,6 +89,7 @@ def exact_errors(X, y, alphas):
     return errors
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(problems())
 def test_each_error_has_six_digits_or_its_penalty_is_left_out(problem):

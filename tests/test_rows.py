@@ -51,6 +51,7 @@ def compared(a: pd.DataFrame, b: pd.DataFrame) -> rows.Differences:
         return rows.differences(rows.join(before, after))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)  # files are written
 @given(TABLES, TABLES)
 def test_rows_are_counted_as_by_an_outer_merge(a: dict, b: dict) -> None:
@@ -69,6 +70,7 @@ def test_rows_are_counted_as_by_an_outer_merge(a: dict, b: dict) -> None:
     assert found[:4] == (counts["right_only"], counts["left_only"], (~same).sum(), len(common))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)  # files are written
 @given(TABLES, TABLES)
 def test_any_number_of_ranges_gives_the_same_differences(a: dict, b: dict) -> None:

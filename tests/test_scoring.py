@@ -164,6 +164,7 @@ def test_a_higher_level_gives_a_wider_interval(name):
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "tolerance"),
     [(15, 0.1), (200, 0.1), (3000, 0.15)],
@@ -333,6 +334,7 @@ def test_no_rows_are_not_compared():
     assert scoring.compare(scoring.NONE, scoring.NONE) is None
 
 
+@pytest.mark.slow
 def test_about_95_of_100_intervals_contain_the_true_difference():
     true = np.hypot(1, 0.6) - np.hypot(1, 0.5)  # the RMSE of infinitely many rows
     tables = (compared(pair(100, seed, scales=(0.6, 0.5))) for seed in range(200))
@@ -340,6 +342,7 @@ def test_about_95_of_100_intervals_contain_the_true_difference():
     assert 180 <= inside <= 198  # 190 expected; the standard deviation is 3
 
 
+@pytest.mark.slow
 def test_between_equally_good_models_every_probability_is_about_as_likely():
     probabilities = [compared(pair(100, seed)).probability for seed in range(200)]
     assert stats.kstest(probabilities, "uniform").pvalue > 0.05

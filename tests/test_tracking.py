@@ -13,6 +13,8 @@ from botocore.exceptions import NoCredentialsError
 from ridgeline.errors import TrackingError
 from ridgeline.tracking import address, store
 
+pytestmark = pytest.mark.slow  # MLflow takes seconds
+
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -24,7 +24,7 @@ from ridgeline.history import revisions
 from ridgeline.history.revisions import Revision
 from ridgeline.tracking import records, store
 from ridgeline.tracking.records import BASELINE, COMMIT, DEPS, DIRTY, EXPERIMENT, OUTS, STAGE
-from ridgeline.tracking.registry import VERSION, Registry, number, version_named
+from ridgeline.tracking.registry import Registry, number, version_named
 from ridgeline.tracking.skops_format import MODEL
 
 WIDTH, INDENT = 80, 12
@@ -101,7 +101,7 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
     settings : Settings
         They name the registered model if `of` does not.
     of : str
-        ``models:/name/version``, ``models:/name@alias``, ``@alias``, a model's md5 or a run's id.
+        A version (see `version_named`), a model's md5 or a run's id.
 
     Raises
     ------
@@ -113,15 +113,10 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
     model = Registry(client, settings.register.model)
     version: ModelVersion | None
     run: Run | None = None
-    if VERSION.fullmatch(of):
-        model, version = version_named(client, of, model.name)
-    elif re.fullmatch("[0-9a-f]{32}", of):
+    if re.fullmatch("[0-9a-f]{32}", of):
         version = model.find(of)
     else:
-        raise TrackingError(
-            f"{of!r} names no version or run; write @champion, models:/NAME/3, a model's md5 or a "
-            "run's id"
-        )
+        model, version = version_named(client, of, model.name)
     if version is None:
         with store.speaking_of_mlflow():
             run = client.get_run(of)

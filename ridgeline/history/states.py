@@ -1,6 +1,5 @@
 """States of the project that a user names: a version, an alias, a commit or an experiment."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from ridgeline.model.features import CATEGORICAL, NUMERIC
 from ridgeline.tables import reading
 from ridgeline.tracking import models, origin, records, skops_format, store
 from ridgeline.tracking.records import Record, Values
-from ridgeline.tracking.registry import Registry, number
+from ridgeline.tracking.registry import Registry, number, version_named
 
 PIPELINE = Path("dvc.yaml")
 
@@ -140,8 +139,7 @@ def find(settings: Settings, text: str) -> Named:
     settings : Settings
         They name the registered model if `text` does not.
     text : str
-        A version (``3``, ``v3``, ``models:/name/3``), an alias (``champion``, ``@champion``,
-        ``models:/name@champion``), any name that git has for a commit, or a DVC experiment.
+        A version (see `version_named`), any name that git has for a commit, or a DVC experiment.
 
     Raises
     ------
@@ -159,8 +157,7 @@ def find(settings: Settings, text: str) -> Named:
     found |= {r.commit: r for r in revisions.experiments() if r.experiment == text}
     uri = ""
     try:
-        registry = Registry(store.connect(), settings.register.model)
-        version = registry.selected(re.sub(r"^v(?=\d+$)", "", text))
+        registry, version = version_named(store.connect(), text, settings.register.model)
         uri = f"models:/{registry.name}/{number(version)}"
     except (ModelError, TrackingError) as error:
         if not found:

@@ -139,23 +139,22 @@ def recorded_rmse(version: ModelVersion, rows: str) -> float | None:
     return float(tags[RMSE]) if tags.get(ROWS) == rows and RMSE in tags else None
 
 
-def promote(registry: Registry, version: str) -> ModelVersion:
+def promote(registry: Registry, chosen: ModelVersion) -> ModelVersion:
     """Make a version champion by hand, and withdraw the champion so far.
 
     Parameters
     ----------
     registry : Registry
         The registered model.
-    version : str
-        The version's number, or an alias.
+    chosen : ModelVersion
+        One of its versions.
 
     Raises
     ------
     ModelError
-        When there is no such version, or it is the champion already.
+        When it is the champion already.
     """
     old = registry.aliases().get(CHAMPION)
-    chosen = registry.selected(version)
     if old and int(old) == number(chosen):
         raise ModelError(
             f"{registry.name} version {old} is the champion already; name another version"

@@ -16,8 +16,8 @@ from ridgeline.tracking.records import MD5, REASON
 from ridgeline.tracking.store import speaking_of_mlflow
 
 CHALLENGER = "challenger"
-# models:/name/3, models:/name@alias; without models:/name, of the project's model
-VERSION = re.compile(r"(?:models:/([^/@]+))?(?:/(\d+)|@([^/@]+))")
+# models:/name/3, models:/name@alias; 3, v3, @alias or alias of the project's model
+VERSION = re.compile(r"(?:models:/([^/@]+)[/@]|@)?(?:v(?=\d+$))?([^/@]+)")
 LONGEST_DESCRIPTION = 5000  # characters, of a column in MLflow's database
 
 
@@ -88,7 +88,7 @@ class Registry:
             return self.client.get_model_version(self.name, version)
 
     def selected(self, text: str) -> ModelVersion:
-        """Return the version that a user names by its number or an alias.
+        """Return the version with a number or an alias.
 
         Raises
         ------
@@ -170,9 +170,17 @@ class Registry:
 def version_named(
     client: mlflow.MlflowClient, text: str, model: str
 ) -> tuple[Registry, ModelVersion]:
-    """Return the version that ``models:/name/3`` or ``models:/name@alias`` names, and its registry.
+    """Return the version that a user names, and the registry of its registered model.
 
-    Without ``models:/name`` it is one of the registered model `model`.
+    Parameters
+    ----------
+    client : MlflowClient
+        As by `store.connect`.
+    text : str
+        ``models:/name/3`` or ``models:/name@alias``; or ``3``, ``v3``, ``alias`` or ``@alias`` for
+        a version of the registered model `model`.
+    model : str
+        The name of a registered model.
 
     Raises
     ------
@@ -181,9 +189,9 @@ def version_named(
     """
     match = VERSION.fullmatch(text)
     if match is None:
-        raise ModelError(f"{text} names no version; write models:/NAME/3, or @champion for short")
+        raise ModelError(f"{text} names no version; write 3, champion or models:/NAME/3")
     registry = Registry(client, match[1] or model)
-    return registry, registry.selected(match[2] or match[3])
+    return registry, registry.selected(match[2])
 
 
 def number(version: ModelVersion) -> int:
