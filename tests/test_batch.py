@@ -206,7 +206,7 @@ def test_the_command_predicts_with_a_registered_version(project: Path, tmp_path:
     status = run("git", "status", "--porcelain", cwd=project).stdout
     command = ["python", "-m", "ridgeline", "predict"]
     arguments = ["data/raw/possum.csv", "-o", f"{tmp_path}/out.csv"]
-    for named in ("@champion", "/1", "models:/Reg_RidgeCV_possums@champion"):
+    for named in ("@champion", "1", "models:/Reg_RidgeCV_possums@champion"):
         done = run(*command, named, *arguments, cwd=project)
         assert done.stdout.splitlines()[:5] == [
             f"101 of 104 rows predicted by Reg_RidgeCV_possums version 1: {tmp_path}/out.csv",
