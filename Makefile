@@ -30,7 +30,7 @@ rollback: .venv/installed  ## make the previous champion champion again
 test: .venv/installed-dev .venv/installed-services  ## run the tests, except the drills
 	pytest -n auto --dist loadfile --no-loadscope-reorder -m "not drill"
 
-drills: .venv/installed-dev .venv/installed-services  ## run the drills, as CI does: servers, sweeps, kills
+drills: .venv/installed-dev .venv/installed-services  ## run the drills, as CI does: servers, sweeps, kills, restores
 	pytest -n auto --dist loadfile --no-loadscope-reorder -m drill
 
 test-fast: .venv/installed-dev  ## run the tests that start no DVC or MLflow and take no seconds

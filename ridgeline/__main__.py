@@ -220,9 +220,8 @@ def _promote(arguments: argparse.Namespace) -> int:
     from ridgeline.tracking.registry import number, version_named
 
     model = config.load().register.model
-    registry, version = version_named(store.connect(), arguments.version, model)
-    champion.promote(registry, version)
-    print(f"{registry.name} version {number(version)} is champion")
+    version = champion.promote(*version_named(store.connect(), arguments.version, model))
+    print(f"{version.name} version {number(version)} is champion")
     return 0
 
 
