@@ -1,5 +1,6 @@
 """Fixtures that tests share: a fresh clone of the project, and one in which all has run."""
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -38,9 +39,17 @@ STORE = ("mlflow.db", "mlartifacts")
 
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone in which `dvc repro` ran once; each module has a copy of it."""
-    folder = clone(tmp_path_factory.mktemp("pristine") / "project")
-    run("dvc", "repro", cwd=folder)
+    """A clone in which `dvc repro` ran once, for all workers; each module has a copy of it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker's folder is in that of the whole run
+        shared = shared.parent
+    folder, reproduced = shared / "pristine" / "project", shared / "pristine-reproduced"
+    with (shared / "pristine-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not reproduced.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            run("dvc", "repro", cwd=clone(folder))
+            reproduced.touch()
     return folder
 
 
