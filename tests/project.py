@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mlflow
 import pytest
 from ruamel.yaml import YAML
+
+if TYPE_CHECKING:
+    import mlflow
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = Path(sys.executable).parent
@@ -87,11 +90,13 @@ def installed(project: Path) -> Path:
     return project
 
 
-def store(project: Path) -> mlflow.MlflowClient:
+def store(project: Path) -> "mlflow.MlflowClient":
+    import mlflow  # takes seconds, for which every worker would wait before its first test
+
     return mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
 
 
-def runs(project: Path) -> list[mlflow.entities.Run]:
+def runs(project: Path) -> "list[mlflow.entities.Run]":
     client = store(project)
     experiment = client.get_experiment_by_name("Possum_tails")
     return client.search_runs([experiment.experiment_id], order_by=["start_time"])

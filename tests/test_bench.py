@@ -96,6 +96,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 def test_stages_and_plain_steps_choose_the_same_model(both: tuple[Path, Path]) -> None:
     stage, plain = both
     ours, theirs = joblib.load(stage / "models/model.joblib"), joblib.load(plain / "models/model")
@@ -104,6 +105,7 @@ def test_stages_and_plain_steps_choose_the_same_model(both: tuple[Path, Path]) -
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 def test_stages_and_plain_steps_predict_the_same(both: tuple[Path, Path]) -> None:
     stage, plain = both
     ours = pd.read_parquet(stage / "predictions/test")

@@ -78,6 +78,7 @@ def test_each_chart_is_a_figure(name):
     assert isinstance(FIGURES[name](), Figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_chart_is_saved_as_the_same_bytes_each_time(name, tmp_path):
     write_figure(tmp_path / "first.png", FIGURES[name]())
@@ -85,6 +86,7 @@ def test_a_chart_is_saved_as_the_same_bytes_each_time(name, tmp_path):
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_png_is_drawn_without_a_warning_of(name, tmp_path):
     write_figure(tmp_path / "chart.png", CASES[name]())

@@ -117,6 +117,7 @@ def test_a_column_that_moved_is_named_whatever_moved_in_it():
     assert moved(preprocessor, as_table(missing)) == ["width"]
 
 
+@pytest.mark.slow
 def test_200_tables_like_the_training_rows_give_no_warning():
     preprocessor = fitted(table(2000))
     alarms = sum(bool(moved(preprocessor, table(500, seed))) for seed in range(1, 201))

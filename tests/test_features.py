@@ -122,6 +122,7 @@ def test_it_is_scikit_learns_fit_of_any_complete_table(table):
     assert_same(fitted(frame, rows=rows), scikit_learn(frame), frame)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(tables(incomplete=True))
 def test_it_is_scikit_learns_fit_of_any_incomplete_table(table):

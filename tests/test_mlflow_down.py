@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from project import run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.drill]
 
 
 class Gone(BaseHTTPRequestHandler):

@@ -160,6 +160,7 @@ def test_a_second_repro_runs_nothing(reproduced: Path) -> None:
     assert "Data and pipelines are up to date." in done.stdout
 
 
+@pytest.mark.drill
 def test_a_forced_repro_leaves_every_tracked_byte_as_it_was(reproduced: Path) -> None:
     done = run("dvc", "repro", "--force", cwd=reproduced)
     assert ran(done) == STAGES

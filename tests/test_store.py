@@ -130,6 +130,7 @@ def test_with_a_wrong_key_nothing_is_pushed_or_lost(project: Path, changed: dict
     assert contents(project) == before
 
 
+@pytest.mark.drill
 def test_a_push_that_was_cut_off_is_completed_by_the_next(project: Path, s3: str) -> None:
     run("dvc", "remote", "add", "--local", "cut", "s3://ridgeline-dvc/cut", cwd=project)
     run("dvc", "remote", "modify", "--local", "cut", "endpointurl", s3, cwd=project)
@@ -153,6 +154,7 @@ def test_a_push_that_was_cut_off_is_completed_by_the_next(project: Path, s3: str
     assert contents(project) == before
 
 
+@pytest.mark.drill
 def test_a_corrupted_object_is_noticed_and_not_checked_out(project: Path, s3: str) -> None:
     run("dvc", "push", cwd=project, **KEYS)
     before = contents(project)
