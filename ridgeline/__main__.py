@@ -167,8 +167,11 @@ def _init(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    import pyarrow as pa
+
     from ridgeline import batch
 
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 80 MB that parts have freed
     settings = config.load()
     level = settings.predict.level if arguments.level is None else arguments.level
     lines = batch.run(

@@ -254,6 +254,7 @@ def test_a_folder_that_is_in_use_is_left_as_it_is(
         ),
         ("models:/other@champion", "MLflow has no registered model other"),
         ("nobody", f"{MODEL} has no version with the alias 'nobody'; its versions: "),
+        ("3f2a9c1", "; write all 32 digits of a model's md5 or a run's id"),
         ("0" * 32, f"Run with id={'0' * 32} not found"),
     ],
 )

@@ -19,7 +19,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ridgeline import config
-from ridgeline.errors import RevisionError, TrackingError
+from ridgeline.errors import ModelError, RevisionError, TrackingError
 from ridgeline.history import revisions
 from ridgeline.history.revisions import Revision
 from ridgeline.tracking import records, store
@@ -116,7 +116,13 @@ def find(client: mlflow.MlflowClient, settings: config.Settings, of: str) -> Ori
     if re.fullmatch("[0-9a-f]{32}", of):
         version = model.find(of)
     else:
-        model, version = version_named(client, of, model.name)
+        try:
+            model, version = version_named(client, of, model.name)
+        except ModelError as error:
+            if re.fullmatch("[0-9a-f]{4,}", of) and not of.isdecimal():
+                hint = "write all 32 digits of a model's md5 or a run's id"
+                raise ModelError(f"{error}; {hint}") from None
+            raise
     if version is None:
         with store.speaking_of_mlflow():
             run = client.get_run(of)
