@@ -171,7 +171,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     from ridgeline import batch
 
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 80 MB that parts have freed
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's keeps more of what is freed
     settings = config.load()
     level = settings.predict.level if arguments.level is None else arguments.level
     lines = batch.run(
