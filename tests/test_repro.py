@@ -184,6 +184,7 @@ def test_an_edited_param_reruns_only_what_depends_on_it(unchanged: Path) -> None
     assert ran(run("dvc", "repro", cwd=unchanged)) == ["register"]
 
 
+@pytest.mark.drill
 def test_the_champion_predicts_raw_rows_where_this_repository_is_not(
     reproduced: Path, tmp_path: Path
 ) -> None:

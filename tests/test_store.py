@@ -86,6 +86,7 @@ def test_a_refused_connection_is_one_line() -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.drill
 def test_a_bucket_of_someone_else_is_one_line(tmp_path: Path) -> None:
     owners = [
         {"name": name, "account": {"id": name}, "actions": actions}
@@ -172,6 +173,7 @@ def test_a_corrupted_object_is_noticed_and_not_checked_out(project: Path, s3: st
     assert all(pulled[name] == before[name] for name in pulled)
 
 
+@pytest.mark.drill
 def test_make_push_says_how_to_start_a_store_that_is_down(project: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     run("dvc", "remote", "add", "--local", "down", "s3://ridgeline-dvc/down", cwd=project)
