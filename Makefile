@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: help repro init backfill promote rollback test test-fast test-airflow drills check bench bench-scale report ui serve env services push pull lock docs clean
 
 help:  ## list these commands
-	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 repro: .venv/installed  ## run the stages of the pipeline that are out of date
 	@python -m services.run dvc --wait-for-lock repro
