@@ -130,6 +130,10 @@ def test_a_model_without_a_profile_has_no_changes():
     assert profile.outside(preprocessor, table(50)) == {}
 
 
+def test_no_rows_have_no_changes():
+    assert compared(fitted_model(50), table(0)) == drift.Drift([], None)
+
+
 def test_values_outside_the_training_range_are_counted_and_missing_ones_are_not():
     preprocessor = fitted(table(2000))
     ages = [-99.0, 0.0, None, 99.0]

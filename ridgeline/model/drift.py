@@ -79,7 +79,8 @@ class Shift(NamedTuple):
 class Drift(NamedTuple):
     """How rows and their mean prediction differ from the training rows.
 
-    There are no columns and no mean if the model is of an earlier version that kept no profile.
+    There are no columns and no mean if there are no rows, or if the model is of an earlier version
+    that kept no profile.
     """
 
     columns: Sequence[Change]
@@ -120,6 +121,8 @@ def columns(
     found = []
     for name, training in kept.items():
         counts = observed[name]
+        if not counts.any():
+            continue  # no rows
         expected, seen = training["counts"], np.add.reduceat(counts, training["begins"])
         share: dict[str, Any]
         if "min" in training:
