@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from bench import table
+from bench.measure import MB
 
 ROWS = (1_000, 1_000_000, 10_000_000)
 ROUNDS = 3
@@ -29,7 +30,8 @@ def main() -> None:
             seconds = statistics.median(timed(source) for _ in range(ROUNDS))
             start = start or seconds
             rate = f"{rows / (seconds - start):,.0f}" if seconds > start else "–"
-            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of the largest
+            largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of all so far, KiB
+            peak = largest * 1024 / MB
             print(f"| {rows:,} | {seconds:.1f} | {rate} | {peak:,.0f} |", flush=True)
 
 
@@ -37,7 +39,9 @@ def timed(source: Path) -> float:
     """Return the seconds that it takes to predict a table with the champion, to Parquet."""
     command = ["ridgeline", "predict", "@champion", str(source), "-o", f"{source}-predicted"]
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
     return time.perf_counter() - started
 
 

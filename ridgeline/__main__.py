@@ -1,6 +1,7 @@
 """The commands that are not stages of the pipeline: ``python -m ridgeline --help``."""
 
 import argparse
+import os
 import signal
 import sys
 from dataclasses import asdict
@@ -167,11 +168,10 @@ def _init(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    import pyarrow as pa
-
+    # Arrow's own pool keeps more of what is freed. pyarrow reads this when it is imported.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     from ridgeline import batch
 
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's keeps more of what is freed
     settings = config.load()
     level = settings.predict.level if arguments.level is None else arguments.level
     lines = batch.run(
