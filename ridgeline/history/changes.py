@@ -87,7 +87,7 @@ def _page(base: str, folder: Path) -> Iterator[str]:
         yield "dvc.lock is up to date with the code, data and params in git."
     for title, command in (("Params", "params"), ("Metrics", "metrics")):
         yield f"## {title}"
-        table = _dvc(command, "diff", "--md", base).replace(base, base[:7])
+        table = _dvc(command, "diff", "--md", base).replace(base, f"{base[:7]:{len(base)}}")
         yield table if table.count("\n") > 1 else "No differences."  # than a header
     yield "## Report"
     plain = ("--no-color", "--no-ext-diff")  # whatever git's settings are
