@@ -22,6 +22,7 @@ backfill: .venv/installed  ## write to MLflow the runs and versions that are mis
 	@python -m services.run python -m ridgeline backfill
 
 promote: .venv/installed  ## make a version champion by hand: make promote VERSION=3
+	$(if $(VERSION),,$(error name the version: make promote VERSION=3))
 	@python -m services.run python -m ridgeline promote $(VERSION)
 
 rollback: .venv/installed  ## make the previous champion champion again

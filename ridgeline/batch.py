@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from ridgeline.config import ROW, Data, Settings
 from ridgeline.errors import DataError, SettingsError, TrackingError, warn
+from ridgeline.files import locked
 from ridgeline.intake import reasons
 from ridgeline.intake.contract import Contract
 from ridgeline.model import charts, drift, features, intervals, predict
@@ -96,6 +97,8 @@ def run(
     warnings = [*drift.warnings(found)]
     for warning in warnings:
         warn(warning)
+    if fail_on_drift and missing == predicted.rows:
+        raise DataError(f"no row was predicted; {output} has the reasons")
     if fail_on_drift and warnings:
         raise DataError(f"the rows differ from the training rows, as shown; {output} is complete")
 
@@ -143,14 +146,16 @@ def predict_table(
     Raises
     ------
     DataError
-        If the table can't be read or has not all columns, or `output` would replace other files.
+        If the table can't be read or has not all columns, `output` would replace other files, or
+        another process is writing it.
     """
     preprocessor = model["preprocessor"]
     kinds = features.columns(preprocessor)
     numeric, categorical = (kinds.get(k, ()) for k in (features.NUMERIC, features.CATEGORICAL))
     files = reading.open_table(source, ()).files
-    _check_output(output, source, files)
-    known = set.intersection(*({*reading.column_names(file, data.csv)} for file in files))
+    _check_output(output, source, files, data.path)
+    names = {file: {*reading.column_names(file, data.csv)} for file in files}
+    known = set.intersection(*names.values())
     key = data.key if data.key in known - {*numeric, *categorical} else ROW
     if key == ROW and ROW in (*numeric, *categorical):
         raise DataError(f"{source} has no key to name its rows by; add the column {data.key!r}")
@@ -166,12 +171,14 @@ def predict_table(
     if absent:
         next(table.parts())  # reports another delimiter or encoding
         what = f"columns {', '.join(absent)}" if absent[1:] else f"column {absent[0]}"
-        raise DataError(f"{source} has no {what}, which the model needs; add what is missing")
+        file = next(file for file in files if not names[file].issuperset((*numeric, *categorical)))
+        raise DataError(f"{file} has no {what}, which the model needs; add what is missing")
     wanted = Contract(key, None, categorical, numeric)
     required = () if features.imputes(preprocessor) else (*numeric, *categorical)
     work = partial(predict_part, model, half_width, wanted, required, output)
     total = NONE
     with (
+        locked(output),
         writing.predictions(output) as folder,
         progress.bar("predict", lambda: table.size) as done,
     ):
@@ -215,18 +222,31 @@ def add(a: Scored, b: Scored) -> Scored:
     return Scored(predict.add(a.predicted, b.predicted), a.reasons + b.reasons)
 
 
-def _check_output(output: Path, source: str, files: Sequence[str]) -> None:
-    """Refuse an output that would replace something other than predictions, or join the table."""
+def _check_output(output: Path, source: str, files: Sequence[str], project: str) -> None:
+    """Refuse an output that would replace something other than predictions, or join a table.
+
+    `project` is the project's table, `data.path`.
+    """
     if output.suffix not in (".csv", "") or output.as_posix().startswith("s3:"):
         raise DataError(f"{output} should be a .csv file, or a folder for Parquet, on this machine")
     whole, inputs = output.resolve(), [Path(file).resolve() for file in files]
     if any(whole == file or whole in file.parents for file in inputs):
         raise DataError(f"{output} would replace the table; name another output")
     folders = {file.parent for file in inputs}  # a later run would read the output as well
-    if inputs != [Path(source).resolve()] and whole.parent in folders:
-        raise DataError(f"{output} is beside the table's files; name an output elsewhere")
-    if output.exists() and output.is_dir() == bool(output.suffix):
-        raise DataError(f"{output} exists, and is no output of predictions; name another output")
+    joins = inputs != [Path(source).resolve()] and whole.parent in folders
+    if joins or whole.parent == Path(project).resolve():
+        raise DataError(f"{output} is beside a table's files; name an output elsewhere")
+    kept = bool(output.suffix) if output.is_dir() else not _has_predictions(output)
+    if output.exists() and kept:
+        raise DataError(f"{output} exists, and is no output of predict; name another output")
     for file in sorted(output.iterdir()) if output.is_dir() else ():
-        if not (file.suffix == ".parquet" and "reason" in reading.column_names(str(file))):
+        if not (file.suffix == ".parquet" and _has_predictions(file)):
             raise DataError(f"{output} has other files, such as {file.name}; name a new folder")
+
+
+def _has_predictions(file: Path) -> bool:
+    """Return whether a file has the columns of predictions."""
+    try:
+        return {"prediction", "reason"} <= {*reading.column_names(file)}
+    except DataError:  # no table at all
+        return False

@@ -60,6 +60,8 @@ def exit_on_error(command: str) -> Iterator[None]:
         yield
     except RidgelineError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     except BrokenPipeError:  # the reader of the output has stopped, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

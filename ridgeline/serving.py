@@ -23,6 +23,8 @@ def serve(name: str, port: int, workers: int) -> NoReturn:
     """
     if workers < 1:
         raise RidgelineError(f"--workers is {workers}; it should be 1 or more")
+    if port < 1:
+        raise RidgelineError(f"--port is {port}; it should be 1 or more")
     registry = Registry(store.connect(), name)
     version = number(registry.selected(champion.CHAMPION))
     try:

@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from ridgeline import batch, config
 from ridgeline.errors import DataError, SettingsError
+from ridgeline.files import locked
 from ridgeline.model import features, ridge
 from ridgeline.tables import writing
 
@@ -113,23 +114,39 @@ def test_parquet_in_parts_gives_the_predictions_of_csv_in_order(tmp_path: Path) 
         ("s3://bucket/out.csv", "should be a .csv file, or a folder for Parquet, on this machine"),
         ("table.csv", "table.csv would replace the table; name another output"),
         (".", "would replace the table; name another output"),
-        ("notes", "notes exists, and is no output of predictions; name another output"),
-        ("folder.csv", "folder.csv exists, and is no output of predictions; name another output"),
+        ("notes", "notes exists, and is no output of predict; name another output"),
+        ("folder.csv", "folder.csv exists, and is no output of predict; name another output"),
         ("mixed", "has other files, such as notes; name a new folder"),
+        ("possums.csv", "possums.csv exists, and is no output of predict; name another output"),
+        ("project/new.csv", "new.csv is beside a table's files; name an output elsewhere"),
         ("others", "has other files, such as part-00000.parquet; name a new folder"),
     ],
 )
 def test_an_output_that_would_replace_other_files_is_refused(tmp_path, output, message) -> None:
     frame().to_csv(tmp_path / "table.csv", index=False)
     (tmp_path / "notes").write_text("mine")
-    for name in ("folder.csv", "mixed", "others"):
+    for name in ("folder.csv", "mixed", "others", "project"):
         (tmp_path / name).mkdir()
+    frame().to_csv(tmp_path / "possums.csv", index=False)
+    data = replace(DATA, path=str(tmp_path / "project"))
     (tmp_path / "mixed/notes").write_text("mine")
     frame().to_parquet(tmp_path / "others/part-00000.parquet")
     place = Path(output) if output.startswith("s3") else tmp_path / output
     with pytest.raises(DataError) as refused:
-        batch.predict_table(pipeline(), None, str(tmp_path / "table.csv"), place, DATA)
+        batch.predict_table(pipeline(), None, str(tmp_path / "table.csv"), place, data)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["out", "out.csv"])
+def test_an_output_that_another_process_is_writing_is_refused(tmp_path: Path, name: str) -> None:
+    frame().to_csv(tmp_path / "table.csv", index=False)
+    with (
+        writing.predictions(tmp_path / name) as first,
+        locked(tmp_path / name),
+        pytest.raises(DataError, match="another process is writing"),
+    ):
+        batch.predict_table(pipeline(), None, str(tmp_path / "table.csv"), tmp_path / name, DATA)
+    assert not first.exists()
 
 
 @pytest.mark.parametrize("source", ["", "/*.csv"])
@@ -138,7 +155,7 @@ def test_an_output_among_the_tables_files_is_refused(tmp_path, source, name) -> 
     for number in (0, 1):
         frame().to_csv(tmp_path / f"{number}.csv", index=False)
     before = (tmp_path / "0.csv").read_bytes()
-    with pytest.raises(DataError, match=r"would replace the table|is beside the table's files"):
+    with pytest.raises(DataError, match=r"would replace the table|is beside a table's files"):
         batch.predict_table(pipeline(), None, f"{tmp_path}{source}", tmp_path / name, DATA)
     assert (tmp_path / "0.csv").read_bytes() == before
 
@@ -184,6 +201,14 @@ def test_rows_that_are_refused_count_neither_as_predicted_nor_in_the_mean(tmp_pa
     )
     assert total.reasons == {"age is not a number": 1}
     assert total.predicted.predictions.rows == ROWS - 1
+
+
+def test_of_many_files_the_one_without_a_column_is_named(tmp_path: Path) -> None:
+    (tmp_path / "table").mkdir()
+    frame().to_csv(tmp_path / "table/a.csv", index=False)
+    frame().drop(columns="age").to_csv(tmp_path / "table/b.csv", index=False)
+    with pytest.raises(DataError, match=r"b\.csv has no column 'age', which the model needs"):
+        batch.predict_table(pipeline(), None, f"{tmp_path}/table", tmp_path / "out.csv", DATA)
 
 
 def test_a_table_without_one_of_the_models_columns_is_refused(tmp_path: Path) -> None:
@@ -238,7 +263,7 @@ def test_the_command_predicts_with_a_registered_version(project: Path, tmp_path:
     )
     refused = run(*command, "possums/1", *arguments, cwd=project, check=False)
     assert refused.stderr == (
-        "error: possums/1 names no version; write 3, champion or models:/NAME/3\n"
+        "error: 'possums/1' names no version; write 3, champion or models:/NAME/3\n"
     )
 
 
@@ -257,6 +282,9 @@ def test_rows_that_have_moved_are_a_warning_or_with_a_flag_an_error(
     assert refused.returncode == 1
     assert "error: the rows differ from the training rows" in refused.stderr
     assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+    rows.head(1).assign(age="young").to_csv(tmp_path / "rows.csv", index=False)
+    refused = run(*command, "-o", f"{tmp_path}/c.csv", "--fail-on-drift", cwd=project, check=False)
+    assert refused.stderr == f"error: no row was predicted; {tmp_path}/c.csv has the reasons\n"
 
 
 @pytest.mark.slow

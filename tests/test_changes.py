@@ -107,6 +107,15 @@ def test_an_unknown_base_and_a_folder_of_other_files_are_refused(project: Path) 
     assert (project / "plots/effects.png").exists()
 
 
+def test_a_folder_without_a_commit_is_refused(tmp_path: Path) -> None:
+    done = run(
+        "python", "-m", "ridgeline", "changes", cwd=tmp_path, check=False, PYTHONPATH=str(ROOT)
+    )
+    assert done.stderr == (
+        "error: this folder is in no git repository with a commit; clone the project\n"
+    )
+
+
 def test_the_workflow_of_pull_requests_runs_the_same_script() -> None:
     workflow = YAML(typ="safe").load(ROOT / ".github/workflows/report.yml")
     steps = workflow["jobs"]["report"]["steps"]

@@ -56,6 +56,17 @@ def test_help_waits_for_no_mlflow() -> None:
     assert run("python", "-c", program, cwd=ROOT).stdout == "False\n"
 
 
+def test_an_interrupted_command_ends_without_a_traceback() -> None:
+    program = """
+import signal
+from ridgeline.errors import exit_on_error
+with exit_on_error("it"):
+    signal.raise_signal(signal.SIGINT)
+"""
+    done = run("python", "-c", program, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_reader_that_stops_early_is_no_error() -> None:
     program = """
 from ridgeline.errors import exit_on_error

@@ -670,6 +670,14 @@ def test_rows_are_numbered_over_all_files_and_parts(kind: str, block_bytes: int)
     assert numbered["row"].tolist() == [*range(1, 8)]
 
 
+def test_rows_of_which_only_some_files_have_numbers_are_numbered_anew() -> None:
+    Path("t").mkdir()
+    pd.DataFrame({"a": [1.0, 2.0], "row": ["7", "9"]}).to_parquet("t/0.parquet", index=False)
+    pd.DataFrame({"a": [3.0]}).to_parquet("t/1.parquet", index=False)
+    table = open_table("t", ("a", "row"), numbering=map)
+    assert pd.concat([part.frame() for part in table.parts()])["row"].tolist() == [1, 2, 3]
+
+
 def test_rows_that_have_numbers_keep_them() -> None:
     pd.DataFrame({"a": [1.0, 2.0], "row": ["7", "9"]}).to_parquet("t.parquet", index=False)
     table = open_table("t.parquet", ("a", "row"), numbering=map)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
+from unittest.mock import Mock
 
 import mlflow
 import mlflow.sklearn
@@ -16,6 +18,7 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion
 from project import MODEL, STAGES, clone, run, runs, store
 
+from ridgeline.history import lineage, revisions
 from ridgeline.tracking import records
 
 pytestmark = [pytest.mark.slow, pytest.mark.drill]
@@ -424,3 +427,16 @@ def backfill(project: Path, *options: str) -> tuple[int, str, str]:
     command = ("python", "-m", "ridgeline", "backfill", *options)
     done = run(*command, cwd=project, check=False, MLFLOW_TRACKING_URI=uri)
     return done.returncode, done.stdout, done.stderr
+
+
+def test_an_interrupted_restoration_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(revisions, "lay_out", lambda _, folder: folder.mkdir())
+    monkeypatch.setattr(revisions, "bring", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lineage.restore(Mock(), Mock(), tmp_path / "it")
+    assert not (tmp_path / "it").exists()

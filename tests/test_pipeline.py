@@ -216,6 +216,20 @@ def test_metrics_have_a_dotted_key_for_each_value(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("mean.width [cm]", "mean.width _cm_"),
+        ("plots/a.csv", "plots/a.csv"),
+        ("mean.a//b", "mean.a__b"),
+        ("mean.a/", "mean.a_"),
+        ("mean.a/../b", "mean.a_.._b"),
+    ],
+)
+def test_keys_are_those_that_mlflow_accepts(name: str, key: str) -> None:
+    assert records.key(name) == key
+
+
+@pytest.mark.parametrize(
     ("nested", "leaves"),
     [
         ({}, {}),

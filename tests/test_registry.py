@@ -301,7 +301,7 @@ def test_a_version_is_named_by_its_number_or_an_alias(client, two, named) -> Non
 def test_what_can_not_name_a_version_is_told(client, two, named) -> None:
     with pytest.raises(ModelError) as error:
         registry.version_named(client, named, two)
-    assert str(error.value) == f"{named} names no version; write 3, champion or models:/NAME/3"
+    assert str(error.value) == f"{named!r} names no version; write 3, champion or models:/NAME/3"
 
 
 def test_the_champion_so_far_is_withdrawn_when_another_is_promoted(client, two) -> None:

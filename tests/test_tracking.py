@@ -9,9 +9,11 @@ from unittest.mock import Mock
 
 import pytest
 from botocore.exceptions import NoCredentialsError
+from matplotlib.figure import Figure
+from mlflow.entities.model_registry import ModelVersion
 
 from ridgeline.errors import TrackingError
-from ridgeline.tracking import address, store
+from ridgeline.tracking import address, runs, store
 
 pytestmark = pytest.mark.slow  # MLflow takes seconds
 
@@ -133,3 +135,13 @@ def test_a_password_in_what_is_no_url_is_not_printed(monkeypatch) -> None:
         store.connect()
     assert "hid" not in str(raised.value)
     assert "MLFLOW_TRACKING_URI" in str(raised.value)
+
+
+def test_a_run_of_predictions_that_is_not_complete_has_failed(root: Path) -> None:
+    client = store.connect()
+    experiment = client.create_experiment("it", artifact_location="file:///dev/null/none")
+    version, figure = ModelVersion("possums", "1", 0), Figure()
+    with pytest.raises(TrackingError):
+        runs.log_predictions(client, "it", version, {}, {"rows": {"read": 1}}, figure)
+    [run] = client.search_runs([experiment])
+    assert run.info.status == "FAILED"

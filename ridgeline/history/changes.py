@@ -29,6 +29,8 @@ def write(base: str, folder: Path) -> Path:
     RevisionError
         If there is no such commit, or the folder has other files.
     """
+    if not origin.git("rev-parse", "--verify", "HEAD"):
+        raise RevisionError("this folder is in no git repository with a commit; clone the project")
     parted = origin.git("merge-base", base, "HEAD")
     if not parted:
         raise RevisionError(f"git knows no commit {base!r} that HEAD comes from; fetch it")

@@ -232,7 +232,7 @@ def restore(origin: Origin, revision: Revision, folder: Path) -> int:
             other = "does not have the recorded md5"
             lines = [f"{path} {other if (folder / path).exists() else absent}" for path in wrong]
             raise RevisionError("\n".join(lines))
-    except RevisionError:
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)  # a partly restored state is of no use
         raise
     return len(files)

@@ -74,6 +74,8 @@ class Part:
                 if row is None:
                     yield table
                 else:
+                    if ROW in table.column_names:  # other files have none
+                        table = table.drop_columns(ROW)
                     numbers = pa.array(np.arange(row, row + len(table)))
                     yield table.append_column(ROW, numbers)
                     row += len(table)
@@ -182,7 +184,7 @@ def open_table(
     csv_options : Csv
         How CSV files are written.
     numbering : callable, optional
-        Number the rows from 1 in the column `ROW`, unless the files have such a column. It applies
+        Number the rows from 1 in the column `ROW`, unless all files have such a column. It applies
         a function to each part, such as `engine.mapped`, to count its rows first.
 
     Returns

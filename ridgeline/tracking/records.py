@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -211,7 +212,8 @@ def tag(prefix: str, path: Path) -> str:
 
 def key(name: str) -> str:
     """Replace what MLflow refuses in a key, such as the brackets of a column's unit."""
-    return re.sub(r"[^\w.\-: /]", "_", name)
+    valid = re.sub(r"[^\w.\-: /]", "_", name)
+    return valid if valid == posixpath.normpath(valid) else valid.replace("/", "_")
 
 
 def flat(values: Values) -> Values:

@@ -189,7 +189,7 @@ def version_named(
     """
     match = VERSION.fullmatch(text)
     if match is None:
-        raise ModelError(f"{text} names no version; write 3, champion or models:/NAME/3")
+        raise ModelError(f"{text!r} names no version; write 3, champion or models:/NAME/3")
     registry = Registry(client, match[1] or model)
     return registry, registry.selected(match[2])
 

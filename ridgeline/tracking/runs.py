@@ -6,8 +6,8 @@ Nothing else goes into a run, so it can be written when the stage ends, or later
 import json
 import re
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,15 +128,11 @@ def write_run(
             tags=stage_tags(record, origin_tags),
         )
         run_id: str = run.info.run_id
-        try:
+        with _failing(client, run_id):
             _write(client, run_id, record, folder, exports, now)
             if REPORT in record.outs:
                 _describe_version(client, folder)
             client.set_tag(run_id, records.DIGEST, record.digest)  # last: it marks a complete run
-        except BaseException:
-            with suppress(MlflowException):  # the first error is the one to report
-                client.set_terminated(run_id, "FAILED")
-            raise
         client.set_terminated(run_id)
 
 
@@ -168,14 +164,26 @@ def log_predictions(
         model = f"models:/{version.name}/{number(version)}"
         name = f"predict · version {number(version)}"
         run = client.create_run(experiment_id(client, experiment), tags=tags, run_name=name)
-        now = run.info.start_time
+        run_id, now = run.info.run_id, run.info.start_time
         measured = [
             Metric(records.key(key), float(value), now, 0)
             for key, value in records.flat(metrics).items()
         ]
-        _log_batches(client, run.info.run_id, measured, {"model": model} | params)
-        client.log_figure(run.info.run_id, drift, "drift.png")
-        client.set_terminated(run.info.run_id)
+        with _failing(client, run_id):
+            _log_batches(client, run_id, measured, {"model": model} | params)
+            client.log_figure(run_id, drift, "drift.png")
+        client.set_terminated(run_id)
+
+
+@contextmanager
+def _failing(client: mlflow.MlflowClient, run_id: str) -> Iterator[None]:
+    """Mark the run as failed if the block raises."""
+    try:
+        yield
+    except BaseException:
+        with suppress(MlflowException):  # the first error is the one to report
+            client.set_terminated(run_id, "FAILED")
+        raise
 
 
 def close_killed(client: mlflow.MlflowClient, experiment: str) -> None:
