@@ -55,7 +55,10 @@ def warn(text: str) -> None:
 
 @contextmanager
 def exit_on_error(command: str) -> Iterator[None]:
-    """Exit with the error's message and status 1 if the block raises what a user can fix."""
+    """Exit with the error's message and status 1 if the block raises what a user can fix.
+
+    After an interrupt (Ctrl-C), exit with status 130 and no message, as a shell expects.
+    """
     try:
         yield
     except RidgelineError as error:
