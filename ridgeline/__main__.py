@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--fail-on-drift",
         action="store_true",
-        help="exit with status 1 if columns are distributed otherwise than in the training rows",
+        help="exit with status 1 if the rows differ from the training rows, or none was predicted",
     )
     predict.set_defaults(run=_predict)
 

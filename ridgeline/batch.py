@@ -3,17 +3,19 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock, Timeout
 from sklearn.pipeline import Pipeline
 
 from ridgeline.config import ROW, Data, Settings
 from ridgeline.errors import DataError, SettingsError, TrackingError, warn
-from ridgeline.files import locked
+from ridgeline.files import naming
 from ridgeline.intake import reasons
 from ridgeline.intake.contract import Contract
 from ridgeline.model import charts, drift, features, intervals, predict
@@ -98,7 +100,7 @@ def run(
     for warning in warnings:
         warn(warning)
     if fail_on_drift and missing == predicted.rows:
-        raise DataError(f"no row was predicted; {output} has the reasons")
+        raise DataError(f"no row was predicted; {output} is complete")
     if fail_on_drift and warnings:
         raise DataError(f"the rows differ from the training rows, as shown; {output} is complete")
 
@@ -154,8 +156,8 @@ def predict_table(
     numeric, categorical = (kinds.get(k, ()) for k in (features.NUMERIC, features.CATEGORICAL))
     files = reading.open_table(source, ()).files
     _check_output(output, source, files, data.path)
-    names = {file: {*reading.column_names(file, data.csv)} for file in files}
-    known = set.intersection(*names.values())
+    columns = {file: {*reading.column_names(file, data.csv)} for file in files}
+    known = set.intersection(*columns.values())
     key = data.key if data.key in known - {*numeric, *categorical} else ROW
     if key == ROW and ROW in (*numeric, *categorical):
         raise DataError(f"{source} has no key to name its rows by; add the column {data.key!r}")
@@ -167,12 +169,11 @@ def predict_table(
         csv_options=data.csv,
         numbering=engine.mapped if key == ROW else None,
     )
-    absent = [repr(name) for name in (*numeric, *categorical) if name not in known]
-    if absent:
-        next(table.parts())  # reports another delimiter or encoding
-        what = f"columns {', '.join(absent)}" if absent[1:] else f"column {absent[0]}"
-        file = next(file for file in files if not names[file].issuperset((*numeric, *categorical)))
-        raise DataError(f"{file} has no {what}, which the model needs; add what is missing")
+    for file, names in columns.items():
+        if absent := [repr(name) for name in (*numeric, *categorical) if name not in names]:
+            next(table.parts())  # reports another delimiter or encoding
+            what = f"columns {', '.join(absent)}" if absent[1:] else f"column {absent[0]}"
+            raise DataError(f"{file} has no {what}, which the model needs; add what is missing")
     wanted = Contract(key, None, categorical, numeric)
     required = () if features.imputes(preprocessor) else (*numeric, *categorical)
     work = partial(predict_part, model, half_width, wanted, required, output)
@@ -222,6 +223,31 @@ def add(a: Scored, b: Scored) -> Scored:
     return Scored(predict.add(a.predicted, b.predicted), a.reasons + b.reasons)
 
 
+@contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Refuse to write `output` while another process does, whose partial files would be removed.
+
+    Raises
+    ------
+    DataError
+        If another process holds the lock.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    place = output.with_name(f".{output.name}.lock")
+    lock = FileLock(place, timeout=0)
+    try:
+        with naming(output, place):
+            lock.acquire()
+    except Timeout:
+        what = f"another process is writing {output}"
+        raise DataError(f"{what}; wait until it has ended, or name another output") from None
+    try:
+        yield
+    finally:
+        place.unlink(missing_ok=True)  # still locked: a process that has opened it tries again
+        lock.release()
+
+
 def _check_output(output: Path, source: str, files: Sequence[str], project: str) -> None:
     """Refuse an output that would replace something other than predictions, or join a table.
 
@@ -236,8 +262,8 @@ def _check_output(output: Path, source: str, files: Sequence[str], project: str)
     joins = inputs != [Path(source).resolve()] and whole.parent in folders
     if joins or whole.parent == Path(project).resolve():
         raise DataError(f"{output} is beside a table's files; name an output elsewhere")
-    kept = bool(output.suffix) if output.is_dir() else not _has_predictions(output)
-    if output.exists() and kept:
+    replaceable = not output.suffix if output.is_dir() else _has_predictions(output)
+    if output.exists() and not replaceable:
         raise DataError(f"{output} exists, and is no output of predict; name another output")
     for file in sorted(output.iterdir()) if output.is_dir() else ():
         if not (file.suffix == ".parquet" and _has_predictions(file)):

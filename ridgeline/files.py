@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from joblib.numpy_pickle import NumpyPickler
-
-from ridgeline.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,31 +75,6 @@ def scratch(path: Path) -> Iterator[Path]:
             yield folder
     finally:
         _clear(parent)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Refuse to write to `path` while another process does, which would remove its partial files.
-
-    Raises
-    ------
-    DataError
-        If another process holds the lock.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    place = path.with_name(f".{path.name}.lock")
-    lock = FileLock(place, timeout=0)
-    try:
-        with naming(path, place):
-            lock.acquire()
-    except Timeout:
-        text = f"another process is writing {path}; wait until it has ended, or name another output"
-        raise DataError(text) from None
-    try:
-        yield
-    finally:
-        place.unlink(missing_ok=True)  # still locked: a process that has opened it tries again
-        lock.release()
 
 
 @contextmanager

@@ -23,14 +23,14 @@ def serve(name: str, port: int, workers: int) -> NoReturn:
     """
     if workers < 1:
         raise RidgelineError(f"--workers is {workers}; it should be 1 or more")
-    if port < 1:
-        raise RidgelineError(f"--port is {port}; it should be 1 or more")
+    if not 1 <= port <= 65535:
+        raise RidgelineError(f"--port is {port}; it should be from 1 to 65535")
     registry = Registry(store.connect(), name)
     version = number(registry.selected(champion.CHAMPION))
     try:
         socket.create_server((LOOPBACK, port)).close()
-    except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
         message = f"port {port} can't be used ({reason}); choose another"
         raise RidgelineError(message) from None
     print(f"{name} version {version}: http://{LOOPBACK}:{port}/invocations", flush=True)

@@ -17,7 +17,6 @@ from sklearn.pipeline import Pipeline
 
 from ridgeline import batch, config
 from ridgeline.errors import DataError, SettingsError
-from ridgeline.files import locked
 from ridgeline.model import features, ridge
 from ridgeline.tables import writing
 
@@ -137,12 +136,24 @@ def test_an_output_that_would_replace_other_files_is_refused(tmp_path, output, m
     assert message in str(refused.value)
 
 
+def test_only_one_writes_at_a_time_and_no_lock_remains(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    with batch.locked(path), pytest.raises(DataError) as refused, batch.locked(path):
+        pass
+    assert str(refused.value) == (
+        f"another process is writing {path}; wait until it has ended, or name another output"
+    )
+    with batch.locked(path):
+        pass
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize("name", ["out", "out.csv"])
 def test_an_output_that_another_process_is_writing_is_refused(tmp_path: Path, name: str) -> None:
     frame().to_csv(tmp_path / "table.csv", index=False)
     with (
         writing.predictions(tmp_path / name) as first,
-        locked(tmp_path / name),
+        batch.locked(tmp_path / name),
         pytest.raises(DataError, match="another process is writing"),
     ):
         batch.predict_table(pipeline(), None, str(tmp_path / "table.csv"), tmp_path / name, DATA)
@@ -208,6 +219,9 @@ def test_of_many_files_the_one_without_a_column_is_named(tmp_path: Path) -> None
     frame().to_csv(tmp_path / "table/a.csv", index=False)
     frame().drop(columns="age").to_csv(tmp_path / "table/b.csv", index=False)
     with pytest.raises(DataError, match=r"b\.csv has no column 'age', which the model needs"):
+        batch.predict_table(pipeline(), None, f"{tmp_path}/table", tmp_path / "out.csv", DATA)
+    frame().drop(columns="site").to_csv(tmp_path / "table/a.csv", index=False)
+    with pytest.raises(DataError, match=r"a\.csv has no column 'site', which the model needs"):
         batch.predict_table(pipeline(), None, f"{tmp_path}/table", tmp_path / "out.csv", DATA)
 
 
@@ -284,7 +298,7 @@ def test_rows_that_have_moved_are_a_warning_or_with_a_flag_an_error(
     assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
     rows.head(1).assign(age="young").to_csv(tmp_path / "rows.csv", index=False)
     refused = run(*command, "-o", f"{tmp_path}/c.csv", "--fail-on-drift", cwd=project, check=False)
-    assert refused.stderr == f"error: no row was predicted; {tmp_path}/c.csv has the reasons\n"
+    assert refused.stderr == f"error: no row was predicted; {tmp_path}/c.csv is complete\n"
 
 
 @pytest.mark.slow

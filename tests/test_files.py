@@ -9,8 +9,7 @@ import joblib
 import pandas as pd
 import pytest
 
-from ridgeline.errors import DataError
-from ridgeline.files import locked, replacing, scratch, write_csv, write_json, write_model
+from ridgeline.files import replacing, scratch, write_csv, write_json, write_model
 
 
 def fill(path: Path, text: str, folder: bool) -> None:
@@ -130,18 +129,6 @@ def test_a_worker_of_a_killed_run_can_not_write_into_the_next_ones_folder(tmp_pa
         with pytest.raises(FileNotFoundError):
             fill(left / "part", "old", folder=False)
         assert names(folder) == []
-    assert names(tmp_path) == []
-
-
-def test_only_one_writes_at_a_time_and_no_lock_remains(tmp_path: Path) -> None:
-    path = tmp_path / "it"
-    with locked(path), pytest.raises(DataError) as refused, locked(path):
-        pass
-    assert str(refused.value) == (
-        f"another process is writing {path}; wait until it has ended, or name another output"
-    )
-    with locked(path):
-        pass
     assert names(tmp_path) == []
 
 

@@ -216,9 +216,11 @@ def test_it_serves_the_store_that_env_names(project: Path) -> None:
     assert f"error: MLflow has no registered model {MODEL}" in done.stderr
 
 
-def test_a_port_that_no_client_could_know_is_refused() -> None:
-    done = run("python", "-m", "ridgeline", "serve", "--port", "0", cwd=ROOT, check=False)
-    assert (done.returncode, done.stderr) == (1, "error: --port is 0; it should be 1 or more\n")
+@pytest.mark.parametrize("port", ["-1", "0", "65536"])
+def test_what_is_no_port_is_refused(port: str) -> None:
+    done = run("python", "-m", "ridgeline", "serve", "--port", port, cwd=ROOT, check=False)
+    error = f"error: --port is {port}; it should be from 1 to 65535\n"
+    assert (done.returncode, done.stderr) == (1, error)
 
 
 def test_a_port_in_use_is_an_error_that_names_it(project: Path, port: int) -> None:

@@ -29,10 +29,11 @@ def write(base: str, folder: Path) -> Path:
     RevisionError
         If there is no such commit, or the folder has other files.
     """
-    if not origin.git("rev-parse", "--verify", "HEAD"):
-        raise RevisionError("this folder is in no git repository with a commit; clone the project")
     parted = origin.git("merge-base", base, "HEAD")
     if not parted:
+        if not origin.git("rev-parse", "--verify", "HEAD"):
+            text = "this folder is in no git repository with a commit; clone the project"
+            raise RevisionError(text)
         raise RevisionError(f"git knows no commit {base!r} that HEAD comes from; fetch it")
     if folder.exists() and not (folder / PAGE).exists():
         raise RevisionError(f"{folder} exists, and not from an earlier run; name another folder")
@@ -89,7 +90,8 @@ def _page(base: str, folder: Path) -> Iterator[str]:
         yield "dvc.lock is up to date with the code, data and params in git."
     for title, command in (("Params", "params"), ("Metrics", "metrics")):
         yield f"## {title}"
-        table = _dvc(command, "diff", "--md", base).replace(base, f"{base[:7]:{len(base)}}")
+        short = base[:7].ljust(len(base))  # columns stay aligned
+        table = _dvc(command, "diff", "--md", base).replace(base, short)
         yield table if table.count("\n") > 1 else "No differences."  # than a header
     yield "## Report"
     plain = ("--no-color", "--no-ext-diff")  # whatever git's settings are

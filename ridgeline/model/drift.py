@@ -117,12 +117,11 @@ def columns(
     observed, outside : dict of str
         The counts of all rows; see `profile.observe` and `profile.outside`.
     """
-    kept = getattr(preprocessor, profile.PROFILE, {}) if observed else {}
+    has_rows = any(counts.any() for counts in observed.values())
+    kept = getattr(preprocessor, profile.PROFILE, {}) if has_rows else {}
     found = []
     for name, training in kept.items():
         counts = observed[name]
-        if not counts.any():
-            continue  # no rows
         expected, seen = training["counts"], np.add.reduceat(counts, training["begins"])
         share: dict[str, Any]
         if "min" in training:

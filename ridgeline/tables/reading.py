@@ -74,8 +74,6 @@ class Part:
                 if row is None:
                     yield table
                 else:
-                    if ROW in table.column_names:  # other files have none
-                        table = table.drop_columns(ROW)
                     numbers = pa.array(np.arange(row, row + len(table)))
                     yield table.append_column(ROW, numbers)
                     row += len(table)
@@ -210,7 +208,8 @@ def open_table(
     if numbering is None or all(ROW in column_names(file, csv_options) for file in table.files):
         return table
     rows = numbering(count_rows, table.parts())
-    return replace(table, first_rows=tuple(accumulate(rows, initial=1)))
+    others = tuple(name for name in columns if name != ROW)
+    return replace(table, columns=others, first_rows=tuple(accumulate(rows, initial=1)))
 
 
 def count_rows(part: Part) -> int:
